@@ -3,6 +3,7 @@
  * The module imports memory alone; it has no I/O, clock, randomness or callbacks.
  */
 
+import { crc } from "./checksum/crc32c";
 import { xxh3, xxh3Units, xxh3VerifyUnits } from "./checksum/xxh3_64";
 import { equalBytes } from "./lib/bytes";
 
@@ -33,6 +34,10 @@ export function xxh3_64_verify_units(
   expected: usize,
 ): i32 {
   return xxh3VerifyUnits(address, unitBytes, unitCount, expected);
+}
+
+export function crc32c(address: usize, byteLength: u32, seed: u32): u32 {
+  return crc(address, byteLength, seed);
 }
 
 export function name_hash(address: usize, byteLength: u32): f64 {
