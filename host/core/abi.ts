@@ -58,11 +58,209 @@ export interface ChecksumAbi {
 /** assembly/btree: pages, the page cache's table, and walks over cached pages. */
 export interface TreeAbi {}
 
-/** assembly/extent: free-space bitmaps, and the pool of data buffers. */
-export interface SpaceAbi {}
+/** Flag of space_alloc: never ask for a region to be loaded. */
+export const SPACE_ATTACHED_ONLY = 1;
 
-/** assembly/coalesce: dirty ranges of one file. */
-export interface CoalesceAbi {}
+/**
+ * assembly/extent: free-space bitmaps of one device, and the pool of data buffers.
+ *
+ * A device is `blockCount` blocks cut into regions of `regionBlocks`; region r holds the blocks from r × regionBlocks
+ * on. In a bitmap, bit b of the region is bit (b mod 8) of byte (b div 8), and 1 means used. Summaries of all regions
+ * stay in memory; a bitmap is there only while attached. `base` is 8-aligned; a base that was never initialised traps.
+ */
+export interface SpaceAbi {
+  /** Bytes for a device of `regionCount` regions (1 to 65,536), or 0 when out of range. */
+  space_bytes(regionCount: number): number;
+  /**
+   * Lays out an allocator with nothing free and nothing attached. `blockCount` f64, 1 to 2^48; `regionBlocks` a power
+   * of two, 32,768 to 2^31. @returns The number of regions, ceil(blockCount / regionBlocks), which `space_bytes` must
+   * have been asked for; −EINVAL.
+   */
+  space_init(base: number, blockCount: number, regionBlocks: number): number;
+  /**
+   * Sets the summary of a region that is not attached: its free blocks, and an upper bound of its longest free run.
+   * @returns 0; −EBUSY while attached; −EINVAL (also when longest > free, or free > blocks of the region).
+   */
+  space_set_summary(base: number, region: number, free: number, longest: number): number;
+  /** Free blocks of a region, exact as far as its summary was; −EINVAL. */
+  space_region_free(base: number, region: number): number;
+  /** Upper bound of the longest free run of a region (raised by frees, lowered by scans that fail); −EINVAL. */
+  space_region_longest(base: number, region: number): number;
+  /**
+   * Makes a region's bitmap (regionBlocks / 8 bytes, 8-aligned) usable where it lies: THE POINTER IS KEPT until detach.
+   * Sets the bits past the device's end; recomputes the summary exactly (compare space_region_free before and after to
+   * find a stale one). @returns 0; −EEXIST when attached already; −EINVAL.
+   */
+  space_attach(base: number, region: number, bitmapAddress: number): number;
+  /** Forgets the bitmap; the summary stays. @returns 0; −ENOENT when not attached; −EINVAL. */
+  space_detach(base: number, region: number): number;
+  /** Address of a region's bitmap (`>>> 0`), 0 when it is not attached or out of range. */
+  space_attached(base: number, region: number): number;
+  /**
+   * Takes a contiguous run, inside one region: `count` blocks from `goal` onward in its region if they exist, else a
+   * run of `count` there, else in the attached region nearest to it. When no attached region has `count`: asks for a
+   * region that may have (−EAGAIN, unless flags has SPACE_ATTACHED_ONLY), then takes about the longest run ≥
+   * `minCount`, then asks for a region that may have that. Loading the region asked for and calling again always makes
+   * progress: attaching corrects its summary.
+   *
+   * @param goal f64, 0 ≤ goal < blockCount.
+   * @param count 1 or more; more than a region is cut to a region.
+   * @param minCount 1 ≤ minCount ≤ count.
+   * @param flags 0 or SPACE_ATTACHED_ONLY (1).
+   * @param result 8-aligned, 16 bytes: f64 start, u32 count, u32 region. Written on 0; on −EAGAIN only `region`.
+   * @returns 0; −EAGAIN with `region` to load; −ENOSPC (with SPACE_ATTACHED_ONLY: none in attached regions); −EINVAL.
+   */
+  space_alloc(
+    base: number,
+    goal: number,
+    count: number,
+    minCount: number,
+    flags: number,
+    result: number,
+  ): number;
+  /**
+   * Sets a run used. `start` f64; the run lies in one region (the caller splits at borders), count ≥ 1.
+   * @returns 0; −EEXIST when any of it was used (nothing changed); −EAGAIN when its region is not attached; −EINVAL.
+   */
+  space_mark(base: number, start: number, count: number): number;
+  /** Sets a run free; as space_mark, but −ENOENT when any of it was free already (nothing changed). */
+  space_free(base: number, start: number, count: number): number;
+  /** 1 all used, 0 all free, 2 mixed; −EAGAIN when its region is not attached; −EINVAL as space_mark. */
+  space_is_used(base: number, start: number, count: number): number;
+  /** f64: free blocks of the device, the sum of all summaries. O(1). */
+  space_free_total(base: number): number;
+  /** Clears bits of a bitmap that is not attached (an image to be written). @returns How many were set. */
+  space_bitmap_clear(bitmapAddress: number, firstBit: number, count: number): number;
+  /** Number of set bits among the first `bitCount` of a bitmap (8-aligned address). */
+  space_bitmap_count(bitmapAddress: number, bitCount: number): number;
+
+  /** Bytes for a pool of `frameCount` frames (1 to 2^20 of 4 KiB), or 0 when out of range. */
+  pool_bytes(frameCount: number): number;
+  /** Lays out a pool of frames of 4 KiB from `framesAddress` on, all free. @returns 0; −EINVAL. */
+  pool_init(base: number, frameCount: number, framesAddress: number): number;
+  /**
+   * Takes `count` ≥ 1 contiguous frames. Single frames come from the pool's low end, runs from where the last one
+   * ended, so that singles do not break up the room for runs.
+   * @returns Their address (`>>> 0`), or 0 when no run is long enough. Contents are whatever was there.
+   */
+  pool_alloc(base: number, count: number): number;
+  /** Gives frames back: any part of what was taken. Traps unless all of them are taken frames of this pool. */
+  pool_free(base: number, address: number, count: number): void;
+  pool_free_count(base: number): number;
+  /** Longest free run in frames, exact (scans the pool: microseconds). */
+  pool_longest(base: number): number;
+}
+
+/** States of a buffered run, as dirty_find and dirty_next report them. */
+export const RUN_DIRTY = 1;
+export const RUN_FLUSHING = 2;
+
+/**
+ * assembly/coalesce: the buffered blocks of one file (a map), in two layers, over one slab of nodes shared by all maps.
+ *
+ * A run is blocks contiguous in the file and in memory (4 KiB each). Layers: DIRTY (1), newest, nobody writes it yet;
+ * FLUSHING (2), planned, its write is in flight, buffer immutable. A DIRTY run may lie over FLUSHING blocks, which are
+ * then not seen any more, but keep their buffers until completed or aborted. All `fileBlock`/`fromBlock` are f64,
+ * integers ≥ 0, and fileBlock + count ≤ 2^52. A map id is ≥ 1; a wrong `base` or map id traps. Buffers that are not
+ * needed any more are queued for the host: call dirty_freed after whatever may have freed some. A few nodes are held
+ * back for drop, truncate and plan, so that these go on when insert says −ENOMEM.
+ */
+export interface CoalesceAbi {
+  /** Bytes for a slab of `nodeCapacity` nodes (8 to 2^24; a map is one, a run is one), or 0 when out of range. */
+  dirty_bytes(nodeCapacity: number): number;
+  /** `base` is 8-aligned. @returns 0; −EINVAL. */
+  dirty_init(base: number, nodeCapacity: number): number;
+  /** @returns A new empty map's id (≥ 1), or −ENOMEM. */
+  dirty_create(base: number): number;
+  /** Frees the map, its DIRTY runs and their buffers. @returns 0; −EBUSY while a write is in flight (nothing changed). */
+  dirty_destroy(base: number, map: number): number;
+  /**
+   * Puts newest data over these blocks: the buffer belongs to the map from now on. Older DIRTY parts go (their buffers
+   * to dirty_freed); FLUSHING parts sink below. Runs adjacent in the file and in memory become one.
+   *
+   * @param count Blocks, 1 to 2^20; `bufferAddress` ≠ 0, count × 4 KiB long.
+   * @returns 0; −ENOMEM (nothing changed; never while dirty_node_free ≥ 3); −EINVAL.
+   */
+  dirty_insert(
+    base: number,
+    map: number,
+    fileBlock: number,
+    count: number,
+    bufferAddress: number,
+  ): number;
+  /**
+   * Newest buffer of one block.
+   * @param result 4-aligned, 12 bytes: u32 bufferAddress (of this block), u32 length, u32 state (1 DIRTY, 2 FLUSHING).
+   * @returns 1 with length = blocks from here on that lie in the same run; or 0 with bufferAddress 0, state 0 and
+   *   length = blocks until the next buffered one (2^32 − 1 if none or further); −EINVAL.
+   */
+  dirty_find(base: number, map: number, fileBlock: number, result: number): number;
+  /**
+   * First DIRTY or FLUSHING run that ends after fromBlock, its part from fromBlock on (SEEK_DATA, truncation).
+   * @param result 8-aligned, 24 bytes: f64 fileBlock, u32 blockCount, u32 state, u32 bufferAddress, u32 0.
+   * @returns 1, or 0 when there is none (result untouched); −EINVAL.
+   */
+  dirty_next(base: number, map: number, fromBlock: number, result: number): number;
+  /** DIRTY blocks of a map. */
+  dirty_count(base: number, map: number): number;
+  /** Blocks of a map whose write is in flight, also those covered or cancelled since. */
+  dirty_flushing_count(base: number, map: number): number;
+  /** f64: DIRTY blocks of all maps. */
+  dirty_total(base: number): number;
+  /** Nodes that insert and create may still use. */
+  dirty_node_free(base: number): number;
+  /**
+   * Plans writes: takes DIRTY runs from fromBlock on, in file order, joins adjacent blocks into extents and makes them
+   * FLUSHING. No extent crosses a multiple of maxExtentBlocks, so that later overwrites line up. Blocks whose earlier
+   * write is still in flight are left DIRTY. Each extent must later be completed or aborted, in any order.
+   *
+   * @param maxExtentBlocks 1 or more. @param maxBlocks 1 or more: bounds the sum of all extents.
+   * @param outAddress 8-aligned; `outCapacityWords` u32 words, 10 or more. Header: f64 nextFromBlock (−1 when nothing
+   *   is left behind the last extent), u32 extentCount, u32 words used in all. Then each extent: f64 fileBlock,
+   *   u32 blockCount, u32 runCount, runCount × (u32 bufferAddress, u32 blockCount), in file order. All 8-aligned.
+   * @returns Number of extents: 0 when nothing can be planned now; −EINVAL.
+   */
+  dirty_plan(
+    base: number,
+    map: number,
+    fromBlock: number,
+    maxExtentBlocks: number,
+    maxBlocks: number,
+    outAddress: number,
+    outCapacityWords: number,
+  ): number;
+  /**
+   * Next part of a range in flight that is still wanted, i.e. not truncated or dropped since it was planned: what the
+   * file's extents may point to. Ask before dirty_complete, and only when it matters.
+   * @param result 8-aligned, 16 bytes: f64 fileBlock, u32 blockCount, u32 0.
+   * @returns 1, or 0 when nothing in the range is; −EINVAL.
+   */
+  dirty_wanted(base: number, map: number, fileBlock: number, count: number, result: number): number;
+  /**
+   * The write of the blocks in flight in this range ended well: their buffers go to dirty_freed.
+   * @returns How many of them were still wanted (not truncated or dropped meanwhile; covered ones are wanted);
+   *   −EINVAL; −ENOMEM only for a range other than whole planned extents.
+   */
+  dirty_complete(base: number, map: number, fileBlock: number, count: number): number;
+  /**
+   * The write failed: blocks in flight in this range are DIRTY again unless newer data covers them or they were
+   * dropped; then their buffers go to dirty_freed. @returns How many became DIRTY again; errors as dirty_complete.
+   */
+  dirty_abort(base: number, map: number, fileBlock: number, count: number): number;
+  /**
+   * Forgets all blocks at or after fromBlock: DIRTY ones are freed; those in flight are cancelled, their buffers stay
+   * until completed or aborted. @returns How many DIRTY blocks went; −ENOMEM (nothing changed: needs up to 2 nodes of
+   * those held back; complete or drain first); −EINVAL.
+   */
+  dirty_truncate(base: number, map: number, fromBlock: number): number;
+  /** The same for a range (up to 4 nodes): a hole is punched, or the data went another way. */
+  dirty_drop(base: number, map: number, fileBlock: number, count: number): number;
+  /**
+   * Takes queued buffers that are the host's again: writes up to `capacityRuns` pairs (u32 address, u32 blockCount).
+   * @returns How many; fewer than capacityRuns means that the queue is empty.
+   */
+  dirty_freed(base: number, outAddress: number, capacityRuns: number): number;
+}
 
 export interface CoreExports extends ChecksumAbi, TreeAbi, SpaceAbi, CoalesceAbi {
   /** Version of this contract; the loader refuses another. */
