@@ -4,6 +4,7 @@
  */
 
 import { crc } from "./checksum/crc32c";
+import { xxh3Wide } from "./checksum/xxh3_128";
 import { xxh3, xxh3Units, xxh3VerifyUnits } from "./checksum/xxh3_64";
 import { equalBytes } from "./lib/bytes";
 
@@ -34,6 +35,10 @@ export function xxh3_64_verify_units(
   expected: usize,
 ): i32 {
   return xxh3VerifyUnits(address, unitBytes, unitCount, expected);
+}
+
+export function xxh3_128(address: usize, byteLength: u32, result: usize): void {
+  xxh3Wide(address, byteLength, result);
 }
 
 export function crc32c(address: usize, byteLength: u32, seed: u32): u32 {
