@@ -3,6 +3,7 @@
  * The module imports memory alone; it has no I/O, clock, randomness or callbacks.
  */
 
+import { blake3Hash } from "./checksum/blake3";
 import { crc } from "./checksum/crc32c";
 import { xxh3Wide } from "./checksum/xxh3_128";
 import { xxh3, xxh3Units, xxh3VerifyUnits } from "./checksum/xxh3_64";
@@ -39,6 +40,10 @@ export function xxh3_64_verify_units(
 
 export function xxh3_128(address: usize, byteLength: u32, result: usize): void {
   xxh3Wide(address, byteLength, result);
+}
+
+export function blake3(address: usize, byteLength: u32, result: usize): void {
+  blake3Hash(address, byteLength, result);
 }
 
 export function crc32c(address: usize, byteLength: u32, seed: u32): u32 {
