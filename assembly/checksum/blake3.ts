@@ -17,8 +17,8 @@ import {
   PARENT,
   ROOT,
   compress,
-  compressLanes,
 } from "./blake3_compress";
+import { compressLanes } from "./blake3_lanes";
 
 const CHUNK_BYTES: u32 = 1024;
 const CHUNKS_PER_SUBTREE: u32 = 16;
