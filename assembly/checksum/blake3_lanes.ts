@@ -3,7 +3,18 @@
  * four states is one vector. The rounds are written out, as there.
  */
 
-import { BLOCK_BYTES, CHAINING_BYTES, IV0, IV1, IV2, IV3, IV4, IV5, IV6, IV7 } from "./blake3_compress";
+import {
+  BLOCK_BYTES,
+  CHAINING_BYTES,
+  IV0,
+  IV1,
+  IV2,
+  IV3,
+  IV4,
+  IV5,
+  IV6,
+  IV7,
+} from "./blake3_compress";
 
 /** The sixteen words of a block of each lane, one vector a word. */
 const MESSAGE: usize = memory.data(256, 16);

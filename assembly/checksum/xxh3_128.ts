@@ -81,8 +81,7 @@ function hash9to16(address: usize, byteLength: u32, result: usize): void {
   const mixed = first ^ last ^ secretPair(32);
   const keyed = last ^ secretPair(48);
   let low = mixed * PRIME64_1 + (u64(byteLength - 1) << 54);
-  const high =
-    multiplyHigh(mixed, PRIME64_1) + keyed + (keyed & 0xffffffff) * (PRIME32_2 - 1);
+  const high = multiplyHigh(mixed, PRIME64_1) + keyed + (keyed & 0xffffffff) * (PRIME32_2 - 1);
   low ^= bswap<u64>(high);
   storePair(
     result,

@@ -18,7 +18,9 @@ let compiled: WebAssembly.Module | undefined;
  * @throws {RangeError} When the system refuses to reserve so much.
  */
 export function loadCore({ memoryPages }: { memoryPages: number }): Core {
-  compiled ??= new WebAssembly.Module(readFileSync(fileURLToPath(import.meta.resolve("#core.wasm"))));
+  compiled ??= new WebAssembly.Module(
+    readFileSync(fileURLToPath(import.meta.resolve("#core.wasm"))),
+  );
   const memory = new WebAssembly.Memory({ initial: memoryPages, maximum: memoryPages });
   // The loader's own `exports` wrap each function in a closure with rest arguments, for classes we do not have: the
   // instance's are called directly.
