@@ -7,6 +7,49 @@ import { blake3Hash } from "./checksum/blake3";
 import { crc } from "./checksum/crc32c";
 import { xxh3Wide } from "./checksum/xxh3_128";
 import { xxh3, xxh3Units, xxh3VerifyUnits } from "./checksum/xxh3_64";
+import {
+  abortWrite,
+  completeWrite,
+  createMap,
+  destroyMap,
+  dirtyCount,
+  dirtyTotal,
+  dropBlocks,
+  findBlock,
+  flushingCount,
+  insert,
+  nextRun,
+  nextWanted,
+  nodesFree,
+  truncate,
+} from "./coalesce/dirty_map";
+import { plan } from "./coalesce/plan";
+import { drainQueue, initSlab, slabBytes } from "./coalesce/slab";
+import {
+  alloc,
+  attach,
+  attached,
+  clearBits,
+  countBits,
+  detach,
+  freeOf,
+  freeTotal,
+  initSpace,
+  isUsed,
+  longestOf,
+  mark,
+  release,
+  setSummary,
+} from "./extent/allocator";
+import {
+  allocFrames,
+  freeFrameCount,
+  freeFrames,
+  initPool,
+  longestFrames,
+  poolBytes,
+} from "./extent/pool";
+import { spaceBytes } from "./extent/summary";
 import { equalBytes } from "./lib/bytes";
 
 const ABI_VERSION: i32 = 1;
@@ -70,4 +113,187 @@ export function bytes_equal(a: usize, b: usize, byteLength: u32): i32 {
 
 // --- extent ---
 
+export function space_bytes(regionCount: u32): u32 {
+  return spaceBytes(regionCount);
+}
+
+export function space_init(base: usize, blockCount: f64, regionBlocks: u32): i32 {
+  return initSpace(base, blockCount, regionBlocks);
+}
+
+export function space_set_summary(base: usize, region: u32, free: u32, longest: u32): i32 {
+  return setSummary(base, region, free, longest);
+}
+
+export function space_region_free(base: usize, region: u32): i32 {
+  return freeOf(base, region);
+}
+
+export function space_region_longest(base: usize, region: u32): i32 {
+  return longestOf(base, region);
+}
+
+export function space_attach(base: usize, region: u32, bitmapAddress: usize): i32 {
+  return attach(base, region, bitmapAddress);
+}
+
+export function space_detach(base: usize, region: u32): i32 {
+  return detach(base, region);
+}
+
+export function space_attached(base: usize, region: u32): usize {
+  return attached(base, region);
+}
+
+export function space_alloc(
+  base: usize,
+  goal: f64,
+  count: u32,
+  minCount: u32,
+  flags: u32,
+  result: usize,
+): i32 {
+  return alloc(base, goal, count, minCount, flags, result);
+}
+
+export function space_mark(base: usize, start: f64, count: u32): i32 {
+  return mark(base, start, count);
+}
+
+export function space_free(base: usize, start: f64, count: u32): i32 {
+  return release(base, start, count);
+}
+
+export function space_is_used(base: usize, start: f64, count: u32): i32 {
+  return isUsed(base, start, count);
+}
+
+export function space_free_total(base: usize): f64 {
+  return freeTotal(base);
+}
+
+export function space_bitmap_clear(bitmapAddress: usize, firstBit: u32, count: u32): u32 {
+  return clearBits(bitmapAddress, firstBit, count);
+}
+
+export function space_bitmap_count(bitmapAddress: usize, bitCount: u32): u32 {
+  return countBits(bitmapAddress, bitCount);
+}
+
+export function pool_bytes(frameCount: u32): u32 {
+  return poolBytes(frameCount);
+}
+
+export function pool_init(base: usize, frameCount: u32, framesAddress: usize): i32 {
+  return initPool(base, frameCount, framesAddress);
+}
+
+export function pool_alloc(base: usize, count: u32): usize {
+  return allocFrames(base, count);
+}
+
+export function pool_free(base: usize, address: usize, count: u32): void {
+  freeFrames(base, address, count);
+}
+
+export function pool_free_count(base: usize): u32 {
+  return freeFrameCount(base);
+}
+
+export function pool_longest(base: usize): u32 {
+  return longestFrames(base);
+}
+
 // --- coalesce ---
+
+export function dirty_bytes(nodeCapacity: u32): u32 {
+  return slabBytes(nodeCapacity);
+}
+
+export function dirty_init(base: usize, nodeCapacity: u32): i32 {
+  return initSlab(base, nodeCapacity);
+}
+
+export function dirty_create(base: usize): i32 {
+  return createMap(base);
+}
+
+export function dirty_destroy(base: usize, map: u32): i32 {
+  return destroyMap(base, map);
+}
+
+export function dirty_insert(
+  base: usize,
+  map: u32,
+  fileBlock: f64,
+  count: u32,
+  bufferAddress: u32,
+): i32 {
+  return insert(base, map, fileBlock, count, bufferAddress);
+}
+
+export function dirty_find(base: usize, map: u32, fileBlock: f64, result: usize): i32 {
+  return findBlock(base, map, fileBlock, result);
+}
+
+export function dirty_next(base: usize, map: u32, fromBlock: f64, result: usize): i32 {
+  return nextRun(base, map, fromBlock, result);
+}
+
+export function dirty_count(base: usize, map: u32): u32 {
+  return dirtyCount(base, map);
+}
+
+export function dirty_flushing_count(base: usize, map: u32): u32 {
+  return flushingCount(base, map);
+}
+
+export function dirty_total(base: usize): f64 {
+  return dirtyTotal(base);
+}
+
+export function dirty_node_free(base: usize): u32 {
+  return nodesFree(base);
+}
+
+export function dirty_plan(
+  base: usize,
+  map: u32,
+  fromBlock: f64,
+  maxExtentBlocks: u32,
+  maxBlocks: u32,
+  outAddress: usize,
+  outCapacityWords: u32,
+): i32 {
+  return plan(base, map, fromBlock, maxExtentBlocks, maxBlocks, outAddress, outCapacityWords);
+}
+
+export function dirty_wanted(
+  base: usize,
+  map: u32,
+  fileBlock: f64,
+  count: u32,
+  result: usize,
+): i32 {
+  return nextWanted(base, map, fileBlock, count, result);
+}
+
+export function dirty_complete(base: usize, map: u32, fileBlock: f64, count: u32): i32 {
+  return completeWrite(base, map, fileBlock, count);
+}
+
+export function dirty_abort(base: usize, map: u32, fileBlock: f64, count: u32): i32 {
+  return abortWrite(base, map, fileBlock, count);
+}
+
+export function dirty_truncate(base: usize, map: u32, fromBlock: f64): i32 {
+  return truncate(base, map, fromBlock);
+}
+
+export function dirty_drop(base: usize, map: u32, fileBlock: f64, count: u32): i32 {
+  return dropBlocks(base, map, fileBlock, count);
+}
+
+export function dirty_freed(base: usize, outAddress: usize, capacityRuns: u32): u32 {
+  return drainQueue(base, outAddress, capacityRuns);
+}
