@@ -8,7 +8,10 @@
  * across calls are named by their base address (a handle), sized by `*_bytes()` and laid out by the host.
  */
 
-/** assembly/checksum: pure functions of bytes, of any length from 0 and at any alignment. No pointer is kept. */
+/**
+ * assembly/checksum: pure functions of bytes, of any length from 0 and at any alignment. No pointer is kept; a result
+ * must not lie in the bytes it is made from.
+ */
 export interface ChecksumAbi {
   /** Stores XXH3-64, seed 0, of a region as 8 bytes, little-endian, at `resultAddress`. */
   xxh3_64(address: number, byteLength: number, resultAddress: number): void;

@@ -6,9 +6,9 @@ import { assert } from "../../host/base/assert.ts";
 import type { Prng } from "../../host/base/prng.ts";
 import { loadCore } from "../../host/core/load.ts";
 
-const core = loadCore({ memoryPages: 3 });
+const core = loadCore({ memoryPages: 4 });
 const { bytes, exports, staticEnd } = core;
-const oracle = loadCore({ memoryPages: 5 });
+const oracle = loadCore({ memoryPages: 6 });
 
 export function fuzzChecksum(random: Prng, steps: number): void {
   random.bytes(bytes.subarray(staticEnd));
