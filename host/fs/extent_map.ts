@@ -1,0 +1,176 @@
+/**
+ * A file's extents in the tree: replacing a range by a newly written run, cutting, and looking up.
+ *
+ * The two-step rule of transactions holds: `look*` collects what will change (may throw Retry), `apply*` changes it.
+ */
+import { assert } from "../base/assert.ts";
+import { EUCLEAN } from "../base/errno.ts";
+import { FsError } from "../base/fs_error.ts";
+import { setU64 } from "../base/bytes.ts";
+import type { Core } from "../core/core.ts";
+import type { Layout } from "../core/layout.ts";
+import {
+  EXTENT_ADDRESSES,
+  EXTENT_BLOCK_COUNT,
+  EXTENT_COPY_COUNT,
+  EXTENT_GENERATION,
+  EXTENT_UNIT_SHIFT,
+  EXTENT_UNIT_SHIFT_VALUE,
+  extentBytes,
+  extentChecksums,
+  extentProblem,
+} from "../format/extent.ts";
+import { BLOCK_BYTES } from "../format/geometry.ts";
+import { ITEM_EXTENT } from "../format/key.ts";
+import { addressBlock, addressHigh, addressLow } from "../format/page_pointer.ts";
+import { VALUE_BYTES_MAX } from "../store/item_store.ts";
+import type { Store } from "../store/store.ts";
+
+/** An extent as it was looked up: positions in blocks. */
+export interface Extent {
+  readonly fileBlock: number;
+  readonly blockCount: number;
+  readonly start: number;
+}
+
+export class ExtentMap {
+  readonly #core: Core;
+  readonly #store: Store;
+  readonly #old: number;
+  readonly #new: number;
+
+  constructor(store: Store, layout: Layout) {
+    this.#core = store.core;
+    this.#store = store;
+    this.#old = layout.take(VALUE_BYTES_MAX + 8, 8);
+    this.#new = layout.take(VALUE_BYTES_MAX + 8, 8);
+  }
+
+  /** Reads the extent that the store stands on. */
+  #current(): Extent {
+    const { view } = this.#core;
+    const at = this.#store.valueAddress;
+    const problem = extentProblem(view, at, this.#store.valueLength);
+    const fileBlock = this.#store.keyOffset / BLOCK_BYTES;
+    if (problem !== null || !Number.isInteger(fileBlock)) {
+      throw new FsError(
+        EUCLEAN,
+        "extent/invalid",
+        `Cannot use an extent of inode ${this.#store.keyOid} at ${this.#store.keyOffset}: ${problem ?? "unaligned"}`,
+      );
+    }
+    return {
+      fileBlock,
+      blockCount: view.getUint32(at + EXTENT_BLOCK_COUNT, true),
+      start: addressBlock(view.getUint32(at + EXTENT_ADDRESSES, true), view.getUint32(at + EXTENT_ADDRESSES + 4, true)),
+    };
+  }
+
+  /**
+   * The extents that overlap blocks [from, to), in order; at most `max`. Leaves the store's cursor anywhere.
+   */
+  overlapping(ino: number, from: number, to: number, max: number): Extent[] {
+    const store = this.#store;
+    const found: Extent[] = [];
+    if (from >= to) return found;
+    let more: boolean;
+    if (store.seekLast(ino, ITEM_EXTENT, from * BLOCK_BYTES) && store.keyOid === ino && store.keyType === ITEM_EXTENT) {
+      const before = this.#current();
+      if (before.fileBlock + before.blockCount > from) found.push(before);
+      more = store.seek(ino, ITEM_EXTENT, before.fileBlock * BLOCK_BYTES + 1);
+    } else {
+      more = store.seek(ino, ITEM_EXTENT, from * BLOCK_BYTES);
+    }
+    while (more && found.length < max && store.keyOid === ino && store.keyType === ITEM_EXTENT) {
+      if (store.keyOffset >= to * BLOCK_BYTES) break;
+      found.push(this.#current());
+      more = store.next();
+    }
+    return found;
+  }
+
+  /** The first extent that ends after a block, or null. */
+  firstFrom(ino: number, block: number): Extent | null {
+    return this.overlapping(ino, block, Number.MAX_SAFE_INTEGER / BLOCK_BYTES, 1)[0] ?? null;
+  }
+
+  /** The last extent that begins before a block, or null. */
+  lastBefore(ino: number, block: number): Extent | null {
+    const store = this.#store;
+    if (block <= 0) return null;
+    if (!store.seekLast(ino, ITEM_EXTENT, block * BLOCK_BYTES - 1)) return null;
+    return store.keyOid === ino && store.keyType === ITEM_EXTENT ? this.#current() : null;
+  }
+
+  /** Copies the checksums of blocks [block, block + count) of the extent that covers them. */
+  copyChecksums(ino: number, extent: Extent, block: number, count: number, to: number): void {
+    const at = this.#store.get(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
+    assert(at !== 0, "extent vanished");
+    const copies = this.#core.view.getUint8(at + EXTENT_COPY_COUNT);
+    const from = at + extentChecksums(copies) + (block - extent.fileBlock) * 8;
+    this.#core.exports.bytes_copy(to, from, count * 8);
+  }
+
+  /** Looks at every key that apply(…, from, to, …) changes. Returns the extents that overlap the range. */
+  look(ino: number, from: number, to: number, max: number): Extent[] {
+    const overlapping = this.overlapping(ino, from, to, max);
+    this.#store.get(ino, ITEM_EXTENT, from * BLOCK_BYTES);
+    this.#store.get(ino, ITEM_EXTENT, to * BLOCK_BYTES);
+    for (const extent of overlapping) this.#store.get(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
+    return overlapping;
+  }
+
+  /**
+   * Frees blocks [from, to) of the extents that `look` returned: cuts those that reach beyond, removes the others.
+   *
+   * @returns Blocks that the file lost.
+   */
+  cut(ino: number, overlapping: readonly Extent[], from: number, to: number): number {
+    let lost = 0;
+    for (const extent of overlapping) {
+      const end = extent.fileBlock + extent.blockCount;
+      const cutFrom = Math.max(from, extent.fileBlock);
+      const cutTo = Math.min(to, end);
+      const at = this.#store.get(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
+      assert(at !== 0, "extent vanished between look and cut");
+      this.#core.exports.bytes_copy(this.#old, at, this.#store.valueLength);
+      if (cutFrom > extent.fileBlock) this.#putPart(ino, extent, extent.fileBlock, cutFrom);
+      else this.#store.remove(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
+      if (cutTo < end) this.#putPart(ino, extent, cutTo, end);
+      this.#store.freeRun(extent.start + (cutFrom - extent.fileBlock), cutTo - cutFrom);
+      lost += cutTo - cutFrom;
+    }
+    return lost;
+  }
+
+  /** Puts blocks [from, to) of the extent whose value is in the old scratch as an extent of their own. */
+  #putPart(ino: number, extent: Extent, from: number, to: number): void {
+    const { view, exports } = this.#core;
+    const copies = view.getUint8(this.#old + EXTENT_COPY_COUNT);
+    assert(copies === 1, "extents with several copies are not written by this version");
+    exports.bytes_copy(this.#new, this.#old, extentChecksums(copies));
+    view.setUint32(this.#new + EXTENT_BLOCK_COUNT, to - from, true);
+    this.#setAddress(extent.start + (from - extent.fileBlock));
+    const checksums = this.#old + extentChecksums(copies) + (from - extent.fileBlock) * 8;
+    exports.bytes_copy(this.#new + extentChecksums(copies), checksums, (to - from) * 8);
+    this.#store.put(ino, ITEM_EXTENT, from * BLOCK_BYTES, this.#new, extentBytes(copies, to - from));
+  }
+
+  /** Puts a new extent of one copy, with its checksums at an address. */
+  putNew(ino: number, fileBlock: number, start: number, count: number, generation: number, checksums: number): void {
+    const { view, exports } = this.#core;
+    exports.bytes_fill(this.#new, 0, EXTENT_ADDRESSES);
+    view.setUint32(this.#new + EXTENT_BLOCK_COUNT, count, true);
+    view.setUint8(this.#new + EXTENT_UNIT_SHIFT, EXTENT_UNIT_SHIFT_VALUE);
+    view.setUint8(this.#new + EXTENT_COPY_COUNT, 1);
+    setU64(view, this.#new + EXTENT_GENERATION, generation);
+    this.#setAddress(start);
+    exports.bytes_copy(this.#new + extentChecksums(1), checksums, count * 8);
+    this.#store.put(ino, ITEM_EXTENT, fileBlock * BLOCK_BYTES, this.#new, extentBytes(1, count));
+  }
+
+  #setAddress(block: number): void {
+    this.#core.view.setUint32(this.#new + EXTENT_ADDRESSES, addressLow(block), true);
+    this.#core.view.setUint32(this.#new + EXTENT_ADDRESSES + 4, addressHigh(0, block), true);
+  }
+}

@@ -1,0 +1,312 @@
+/**
+ * The store: three trees, their space and their journal under one order of transactions. Implements what fs/ sees
+ * (item_store.ts) and what checkpoint and recovery need.
+ *
+ * Invariants:
+ * - between begin and commit nothing waits, so a transaction is whole in memory, in the journal and in a checkpoint;
+ * - every put and removal of the file system's tree, and every data run taken or given back, is in the journal in the
+ *   order in which it happened (unless replaying);
+ * - after a failed write the store is faulted: it takes no more transactions, and what is durable stays as it is.
+ */
+import { assert } from "../base/assert.ts";
+import type { Clock } from "../base/clock.ts";
+import { EIO, EROFS } from "../base/errno.ts";
+import { Retry } from "../base/retry.ts";
+import type { Core } from "../core/core.ts";
+import type { Layout } from "../core/layout.ts";
+import type { Done } from "../device/device.ts";
+import type { Geometry } from "../format/geometry.ts";
+import { ENTRY_ALLOCATE, ENTRY_FREE } from "../format/journal_record.ts";
+import { TREE_FS, TREE_POOL, TREE_SPACE } from "../format/page_pointer.ts";
+import { type Journal, JOURNAL_MEMORY_BYTES } from "../journal/journal.ts";
+import type { Pool } from "../pool/pool.ts";
+import { INTENT_SHRINK, type ItemStore } from "./item_store.ts";
+import { FRAMES_PER_OPERATION, PageStore } from "./page_store.ts";
+import { Space } from "./space.ts";
+import { Tree } from "./tree.ts";
+
+/** Journal bytes that one transaction may append. */
+export const TRANSACTION_BYTES_MAX: number = 320 * 1024;
+const SCRATCH_BYTES = 8400;
+
+type Log = (level: "info" | "warn" | "error", event: string, fields: Record<string, unknown>) => void;
+
+export interface StoreOptions {
+  readonly core: Core;
+  readonly clock: Clock;
+  readonly pool: Pool;
+  readonly geometry: Geometry;
+  readonly layout: Layout;
+  readonly memoryBytes: number;
+  readonly frameCount: number;
+  readonly readOnly: boolean;
+  readonly log: Log;
+}
+
+export class Store implements ItemStore {
+  readonly core: Core;
+  readonly clock: Clock;
+  readonly pool: Pool;
+  readonly geometry: Geometry;
+  readonly space: Space;
+  readonly pages: PageStore;
+  readonly fsTree: Tree;
+  readonly spaceTree: Tree;
+  readonly poolTree: Tree;
+  readonly log: Log;
+  readonly readOnly: boolean;
+  readonly scratchAddress: number;
+  readonly journalMemory: number;
+  /** One block for superblocks, and room for a ring of them. */
+  readonly blockBuffer: number;
+
+  /** Set once the mount knows where the log goes on. */
+  journal!: Journal;
+  /** Asks for a checkpoint soon. */
+  requestCheckpoint: () => void = () => {};
+  /** Resumes when the next checkpoint to start has ended. */
+  whenCheckpointed: (resume: (status: number) => void) => void = (resume) => resume(-EIO);
+  /** Data blocks buffered in memory that will need space. */
+  blocksOwed: () => number = () => 0;
+
+  replaying = false;
+  faulted: unknown = null;
+  nextObjectId = 2;
+  objectCount = 0;
+  /** Sequence of the next transaction. */
+  transaction = 1;
+  transactions = 0;
+  changedSinceCheckpoint = false;
+
+  keyOid = 0;
+  keyType = 0;
+  keyOffset = 0;
+  valueAddress = 0;
+  valueLength = 0;
+
+  #open = false;
+  #changed = false;
+  #intent = 0;
+  #checkpointsWaited = 0;
+
+  constructor(options: StoreOptions) {
+    const { core, layout } = options;
+    this.core = core;
+    this.clock = options.clock;
+    this.pool = options.pool;
+    this.geometry = options.geometry;
+    this.readOnly = options.readOnly;
+    this.log = options.log;
+    this.blockBuffer = layout.take(16 * 4096, 4096);
+    this.scratchAddress = layout.take(SCRATCH_BYTES, 8);
+    this.journalMemory = layout.take(JOURNAL_MEMORY_BYTES, 4096);
+    this.space = new Space({
+      core,
+      pool: options.pool,
+      geometry: options.geometry,
+      layout,
+      bitmapBudgetBytes: Math.floor(options.memoryBytes / 16),
+      log: options.log,
+    });
+    this.pages = new PageStore({
+      core,
+      pool: options.pool,
+      space: this.space,
+      layout,
+      frameCount: options.frameCount,
+      log: options.log,
+    });
+    this.pages.readOnly = options.readOnly;
+    this.fsTree = new Tree({ core, pages: this.pages, layout, treeId: TREE_FS });
+    this.spaceTree = new Tree({ core, pages: this.pages, layout, treeId: TREE_SPACE });
+    this.poolTree = new Tree({ core, pages: this.pages, layout, treeId: TREE_POOL });
+  }
+
+  /** The trees in the order of their roots in the superblock. */
+  get trees(): readonly Tree[] {
+    return [this.fsTree, this.spaceTree, this.poolTree];
+  }
+
+  /** No more changes: a write failed, or an invariant broke. */
+  fault(cause: unknown): void {
+    if (this.faulted !== null) return;
+    this.faulted = cause;
+    this.log("error", "volume.faulted", { cause: cause instanceof Error ? cause.message : String(cause) });
+  }
+
+  // --- ItemStore ---
+
+  begin(intent: number): number {
+    if (this.readOnly && !this.replaying) return -EROFS;
+    if (this.faulted !== null) return -EIO;
+    assert(!this.#open || !this.#changed, "a changed transaction was left open");
+    this.#open = true;
+    this.#changed = false;
+    this.#intent = intent;
+    const { pages, space } = this;
+    const dirty = pages.dirtyFrames;
+    if (dirty > pages.frameCount >> 1) this.requestCheckpoint();
+    if (dirty > (pages.frameCount >> 2) * 3 || !pages.makeFree(FRAMES_PER_OPERATION)) {
+      throw new Retry(this.whenCheckpointed);
+    }
+    if (!this.replaying) {
+      if (this.journal.room < TRANSACTION_BYTES_MAX) throw new Retry((resume) => this.#waitForRoom(resume));
+      if (this.journal.failed < 0) return this.journal.failed;
+    }
+    if (space.pendingIsLarge) this.requestCheckpoint();
+    if (space.readyPageCount < FRAMES_PER_OPERATION >> 1) {
+      const status = space.readyPages(FRAMES_PER_OPERATION >> 1);
+      if (status < 0) return this.#noSpace(status);
+    }
+    const free = space.freeBlocks - this.blocksOwed();
+    const floor = intent === INTENT_SHRINK ? space.reserveBlocks >> 3 : space.reserveBlocks;
+    if (free < floor && !this.replaying) {
+      // The last of the reserve serves removals even when a checkpoint has nothing to give back.
+      const status = this.#noSpace(-28);
+      if (intent !== INTENT_SHRINK) return status;
+    }
+    this.#checkpointsWaited = 0;
+    return 0;
+  }
+
+  /** −ENOSPC, unless a checkpoint will free something: then waits for it, once. */
+  #noSpace(status: number): number {
+    const coming = this.space.comingBlocks;
+    if (coming > 0 && this.#checkpointsWaited < 2) {
+      this.#checkpointsWaited++;
+      throw new Retry(this.whenCheckpointed);
+    }
+    this.#checkpointsWaited = 0;
+    return status;
+  }
+
+  /** Set by the data half: the journal may be sealed only with the buffered data that its renames depend on. */
+  sealWhenOrdered: (resume: (status: number) => void) => void = (resume) => this.journal.whenRoom(resume);
+
+  #waitForRoom(resume: (status: number) => void): void {
+    this.sealWhenOrdered(resume);
+  }
+
+  commit(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    if (!this.#changed) return;
+    this.#changed = false;
+    const sequence = this.transaction++;
+    this.transactions++;
+    if (!this.replaying) this.journal.endTransaction(sequence);
+  }
+
+  get(oid: number, type: number, offset: number): number {
+    const tree = this.fsTree;
+    if (!tree.find(oid, type, offset)) {
+      this.valueLength = 0;
+      return 0;
+    }
+    this.valueAddress = tree.valueAddress;
+    this.valueLength = tree.valueLength;
+    return tree.valueAddress;
+  }
+
+  seek(oid: number, type: number, offset: number): boolean {
+    return this.#moved(this.fsTree.seek(oid, type, offset));
+  }
+
+  seekLast(oid: number, type: number, offset: number): boolean {
+    return this.#moved(this.fsTree.seekLast(oid, type, offset));
+  }
+
+  next(): boolean {
+    return this.#moved(this.fsTree.next());
+  }
+
+  #moved(found: boolean): boolean {
+    const tree = this.fsTree;
+    this.keyOid = found ? tree.keyOid : 0;
+    this.keyType = found ? tree.keyType : 0;
+    this.keyOffset = found ? tree.keyOffset : 0;
+    this.valueAddress = found ? tree.valueAddress : 0;
+    this.valueLength = found ? tree.valueLength : 0;
+    return found;
+  }
+
+  put(oid: number, type: number, offset: number, valueAddress: number, valueLength: number): void {
+    this.#change();
+    if (!this.replaying) this.journal.appendPut(TREE_FS, oid, type, offset, valueAddress, valueLength);
+    this.#guard(() => this.fsTree.put(oid, type, offset, valueAddress, valueLength));
+  }
+
+  remove(oid: number, type: number, offset: number): void {
+    this.#change();
+    if (!this.replaying) this.journal.appendRemove(TREE_FS, oid, type, offset);
+    this.#guard(() => this.fsTree.remove(oid, type, offset));
+  }
+
+  allocateObjectId(): number {
+    return this.nextObjectId++;
+  }
+
+  countObjects(change: number): void {
+    this.objectCount += change;
+  }
+
+  // --- data runs ---
+
+  /** A tree of this transaction points to a run that allocateData gave. */
+  referenceRun(start: number, count: number): void {
+    this.#change();
+    this.space.reference(start, count);
+    if (!this.replaying) this.journal.appendRange(ENTRY_ALLOCATE, 0, start, count);
+  }
+
+  /** No tree points to the run any more from this transaction on. */
+  freeRun(start: number, count: number): void {
+    this.#change();
+    this.space.free(start, count);
+    if (!this.replaying) this.journal.appendRange(ENTRY_FREE, 0, start, count);
+  }
+
+  /** Buffered data of this transaction, for the journal alone. */
+  logData(
+    ino: number,
+    offset: number,
+    size: number,
+    mtime: number,
+    mtimeNs: number,
+    address: number,
+    byteLength: number,
+  ): void {
+    this.#change();
+    this.journal.appendData(ino, offset, size, mtime, mtimeNs, address, byteLength);
+  }
+
+  logTruncate(ino: number, size: number): void {
+    this.#change();
+    if (!this.replaying) this.journal.appendTruncate(ino, size);
+  }
+
+  /** Makes every transaction so far durable. */
+  commitJournal(done: Done): void {
+    this.journal.commit(done);
+  }
+
+  #change(): void {
+    assert(this.#open, "change outside a transaction");
+    if (!this.#changed) {
+      this.#changed = true;
+      this.changedSinceCheckpoint = true;
+      if (!this.replaying) this.journal.beginTransaction();
+    }
+  }
+
+  /** An exception in the middle of a change leaves it half done: nothing of it may reach the disk. */
+  #guard(change: () => void): void {
+    try {
+      change();
+    } catch (error) {
+      const cause = error instanceof Retry ? new Error("a key was changed that had not been looked at") : error;
+      this.fault(cause);
+      throw cause;
+    }
+  }
+}
