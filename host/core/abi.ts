@@ -58,8 +58,332 @@ export interface ChecksumAbi {
   bytes_equal(a: number, b: number, byteLength: number): number;
 }
 
-/** assembly/btree: pages, the page cache's table, and walks over cached pages. */
-export interface TreeAbi {}
+/** Longest value of an item in a page, in bytes: at least three items fit. */
+export const PAGE_VALUE_MAX = 4200;
+
+/** What page_key writes, 8-aligned: f64 object id, f64 offset, u32 type, u32 0. */
+export const KEY_OID = 0;
+export const KEY_OFFSET = 8;
+export const KEY_TYPE = 16;
+export const KEY_BYTES = 24;
+
+/** What page_validate found broken: 0 is nothing. */
+export const PAGE_BAD_MAGIC = 1;
+/** Above 8, or not the one expected. */
+export const PAGE_BAD_LEVEL = 2;
+/** The slots reach into the heap, or an interior page has none. */
+export const PAGE_BAD_SLOT_COUNT = 3;
+/** The heap begins outside the page, or live and dead bytes do not add up to it. */
+export const PAGE_BAD_HEAP = 4;
+/** A value is too long or not inside the heap. */
+export const PAGE_BAD_VALUE = 5;
+export const PAGE_BAD_OVERLAP = 6;
+/** Keys do not ascend strictly (the key of slot 0 of an interior page does not count). */
+export const PAGE_BAD_ORDER = 7;
+/** A number in a key is above 2^53. */
+export const PAGE_BAD_KEY = 8;
+/** A value of an interior page is not a page pointer with a first copy. */
+export const PAGE_BAD_POINTER = 9;
+export const PAGE_BAD_RESERVED = 10;
+
+/** Names of the rules, indexed by the code of page_validate. */
+export const PAGE_PROBLEMS: readonly string[] = [
+  "none",
+  "magic",
+  "level",
+  "slot count",
+  "heap",
+  "value range",
+  "value overlap",
+  "key order",
+  "key range",
+  "page pointer",
+  "reserved bytes",
+];
+
+/** Flags of a frame. VALID is the core's own: it says that the frame is in use. */
+export const FRAME_VALID = 1;
+/** Differs from what is on disk: never evicted. */
+export const FRAME_DIRTY = 2;
+/** Used since the clock's hand last passed. */
+export const FRAME_REFERENCED = 4;
+/** Contents are still being read: never evicted, and missing (−EAGAIN) for walks. */
+export const FRAME_LOADING = 8;
+
+/** Levels of a path at most: page levels 0 to 8. */
+export const PATH_DEPTH_MAX = 9;
+/**
+ * A path record, 8-aligned, path_bytes() long: where a walk ended, and what it found there. Key and value are those of
+ * the entry when the walk returned 1. From PATH_LEVELS on, the root's level first, PATH_DEPTH pairs of PATH_LEVEL_BYTES:
+ * u32 frame, u32 slot. In interior pages the slot is that of the child taken; in the leaf that of the entry, or where
+ * the key would be inserted.
+ */
+export const PATH_KEY_OID = 0;
+export const PATH_KEY_OFFSET = 8;
+export const PATH_KEY_TYPE = 16;
+export const PATH_VALUE_ADDRESS = 20;
+export const PATH_VALUE_LENGTH = 24;
+/** Levels that are filled, the leaf's included. */
+export const PATH_DEPTH = 28;
+/** 1 when the entry has exactly the key asked for. */
+export const PATH_EXACT = 32;
+/** After −EAGAIN: address of the page pointer whose page is not cached. It lies in the root record or in a page. */
+export const PATH_MISSING_POINTER = 36;
+export const PATH_LEAF_FRAME = 40;
+export const PATH_LEAF_SLOT = 44;
+export const PATH_LEVELS = 48;
+export const PATH_LEVEL_BYTES = 8;
+
+/**
+ * An entry that tree_scan copied out: f64 object id, u32 type, u32 valueLength, f64 offset, then the value. The next
+ * entry follows at the next multiple of 8; the bytes between are undefined.
+ */
+export const ENTRY_OID = 0;
+export const ENTRY_TYPE = 8;
+export const ENTRY_VALUE_LENGTH = 12;
+export const ENTRY_OFFSET = 16;
+export const ENTRY_VALUE = 24;
+
+/**
+ * assembly/btree: pages, the page cache's table, and walks over cached pages.
+ *
+ * A page is 16 KiB, in memory as on disk (format/SPEC.md): a header, slots sorted by key from byte 64 up, values from
+ * the end down. A key is (objectId f64, type 0 to 255, offset f64), both f64 integers, 0 ≤ x ≤ 2^53; anything else
+ * traps. In an interior page (level > 0) a value is a page pointer of 40 bytes, and slot 0 takes every key below that
+ * of slot 1: its own key is never looked at.
+ *
+ * `page` is the address of a page that page_init made or page_validate accepted; another traps or gives nonsense, but
+ * nothing is written outside the page. A slot is < slotCount unless said otherwise; another traps. Value addresses
+ * hold until the next insert, replace, split or merge of the page.
+ */
+export interface TreeAbi {
+  /**
+   * Makes an empty page; all its bytes are written.
+   *
+   * @param generation f64, the birth generation. @param addressLow, addressHigh u32 halves of its first copy's address.
+   */
+  page_init(
+    page: number,
+    level: number,
+    treeId: number,
+    generation: number,
+    addressLow: number,
+    addressHigh: number,
+  ): void;
+  /**
+   * @returns The slot that has this key; else −(slot where it would be inserted) − 1. In an interior page that is not
+   *   empty slot 0 is neither found nor a place to insert: the child to go to is the slot found, or the one before.
+   */
+  page_search(page: number, oid: number, type: number, offset: number): number;
+  /**
+   * Inserts an item at the slot that page_search named; traps when the order would break. Gathers dead bytes if it
+   * must.
+   *
+   * @param slot ≤ slotCount. @param valueLength ≤ PAGE_VALUE_MAX, else traps.
+   * @returns Address of the value (`>>> 0`), for the caller to fill, all of it; 0 when there is no room.
+   */
+  page_insert(
+    page: number,
+    slot: number,
+    oid: number,
+    type: number,
+    offset: number,
+    valueLength: number,
+  ): number;
+  /**
+   * Gives an item's value another length. With the same or a smaller one it stays where it is and keeps its first
+   * bytes; else it is undefined.
+   *
+   * @returns Address of the value (`>>> 0`); 0 when there is no room, and nothing changed.
+   */
+  page_replace(page: number, slot: number, valueLength: number): number;
+  page_remove(page: number, slot: number): void;
+  /**
+   * Changes a key in place; traps when the order would break. For slot 0 of an interior page: before page_merge moves
+   * it behind another page's items, give it the key that stands for that page in the parent.
+   */
+  page_set_key(page: number, slot: number, oid: number, type: number, offset: number): void;
+  /**
+   * Moves the upper items to an empty page of the same level, such that both have room for an item of any length.
+   *
+   * @param insertSlot Where an insert found no room. At slotCount (appending) only the last item moves, so that pages
+   *   filled in order stay full. For an interior page: the slot where the new child will be inserted.
+   * @returns Items left in `page`; all of them when it has fewer than 2.
+   */
+  page_split(page: number, emptyPage: number, insertSlot: number): number;
+  /**
+   * Appends all items of `right` to `left`. The same level, and keys all higher (page_set_key first for interior pages).
+   *
+   * @returns 1; 0 when they do not fit or are not in order, and nothing changed. `right` is unchanged in both cases.
+   */
+  page_merge(left: number, right: number): number;
+  /** Bytes of slots and values. */
+  page_live_bytes(page: number): number;
+  /** Bytes left for slots (20 each) and values, once dead bytes are gathered. */
+  page_free_bytes(page: number): number;
+  /** Address of a value (`>>> 0`); inside the page also when the length is 0. */
+  page_value(page: number, slot: number): number;
+  page_value_length(page: number, slot: number): number;
+  /** Writes a slot's key as a record: KEY_OID, KEY_OFFSET, KEY_TYPE, KEY_BYTES. */
+  page_key(page: number, slot: number, result: number): void;
+  /**
+   * Checks arbitrary bytes for all that the other functions rely on, but not the checksum, address and generation.
+   *
+   * @param expectedLevel 0 to 8, or −1 for any.
+   * @returns 0, or a code PAGE_BAD_*.
+   */
+  page_validate(page: number, expectedLevel: number): number;
+
+  /** Bytes of the table for `frameCount` frames (1 to 2^18), or 0 when out of range. */
+  cache_bytes(frameCount: number): number;
+  /**
+   * Lays out an empty cache. `base` and `framesAddress` are 8-aligned; frame f is the 16 KiB from framesAddress +
+   * f × 16,384 on. A base that was never initialised traps, a frame out of range too.
+   *
+   * @returns 0; −EINVAL.
+   */
+  cache_init(base: number, frameCount: number, framesAddress: number): number;
+  /** @returns The frame of the page whose first copy has this address (sets REFERENCED), also if LOADING; or −1. */
+  cache_find(base: number, addressLow: number, addressHigh: number): number;
+  /**
+   * Takes a free frame for an address: VALID and REFERENCED. Its contents are whatever was there.
+   *
+   * @returns The frame; −ENOMEM when none is free (nothing is evicted); −EEXIST when the address is in the cache;
+   *   −EINVAL for address 0.
+   */
+  cache_add(base: number, addressLow: number, addressHigh: number): number;
+  /** Frees a frame, also a dirty one. @returns 0; −EBUSY when it is pinned; −ENOENT when it is free. */
+  cache_remove(base: number, frame: number): number;
+  /**
+   * Frees one frame that is clean, unpinned and not loading, by the CLOCK algorithm.
+   *
+   * @returns The frame, or −1 when there is none (at once if all are held).
+   */
+  cache_evict(base: number): number;
+  /** Keeps a frame in use from being evicted or removed until as many unpins. @returns Its pins, at most 65,535. */
+  cache_pin(base: number, frame: number): number;
+  /** @returns The pins left. Traps when there is none. */
+  cache_unpin(base: number, frame: number): number;
+  /** @returns FRAME_* bits; 0 for a free frame. */
+  cache_flags(base: number, frame: number): number;
+  /**
+   * Sets, then clears bits of DIRTY, REFERENCED, LOADING of a frame in use.
+   *
+   * @returns The flags now; −EINVAL for other bits; −ENOENT when the frame is free.
+   */
+  cache_set_flags(base: number, frame: number, set: number, clear: number): number;
+  cache_free_count(base: number): number;
+  cache_dirty_count(base: number): number;
+  /** Address of a frame's page (`>>> 0`). */
+  cache_frame_address(base: number, frame: number): number;
+  /** @returns The frame whose page begins at this address; −1 when none does. */
+  cache_frame_of(base: number, pageAddress: number): number;
+  /** @returns The first DIRTY frame at or after `fromFrame`, or −1. `fromFrame` may be frameCount. */
+  cache_next_dirty(base: number, fromFrame: number): number;
+  /** Gives a frame in use another address. @returns 0; −EEXIST; −ENOENT when the frame is free; −EINVAL for address 0. */
+  cache_rekey(base: number, frame: number, addressLow: number, addressHigh: number): number;
+
+  /** Bytes of a path record. */
+  path_bytes(): number;
+  /**
+   * Finds a key. `tree` is the address of a root record: page pointer (40 bytes), u32 level at +40. All walks: nothing
+   * is changed but the path record, flags REFERENCED, and what the function is for; bytes of damaged pages may give a
+   * wrong answer or an error, never a trap, an endless loop or a write outside.
+   *
+   * @returns 1 found (key and value in the path); 0 not (PATH_LEAF_SLOT is where it would be inserted); −EAGAIN when a
+   *   page is not cached (PATH_MISSING_POINTER); −EUCLEAN when a level is not one below its parent's, the root's is not
+   *   the one recorded, or a page's header or value is broken.
+   */
+  tree_find(
+    cache: number,
+    tree: number,
+    path: number,
+    oid: number,
+    type: number,
+    offset: number,
+  ): number;
+  /** Moves to the first entry ≥ a key. @returns 1; 0 when there is none: the path is behind the last; as tree_find. */
+  tree_seek(
+    cache: number,
+    tree: number,
+    path: number,
+    oid: number,
+    type: number,
+    offset: number,
+  ): number;
+  /** Moves to the last entry ≤ a key. @returns 1; 0 when there is none: the path is before the first; as tree_find. */
+  tree_seek_last(
+    cache: number,
+    tree: number,
+    path: number,
+    oid: number,
+    type: number,
+    offset: number,
+  ): number;
+  /**
+   * Moves on from an entry found by find, seek, seek_last or step: neither the tree nor the cache's frames have changed
+   * since.
+   *
+   * @param direction 1 or −1.
+   * @returns 1; 0 at the end: the path is then behind the last or before the first, and a step back returns to it, but
+   *   its key and value are still those of the entry; −EAGAIN: key and value are unchanged, load the page and seek
+   *   again by key; −EUCLEAN, also for a path that cannot be.
+   */
+  tree_step(cache: number, path: number, direction: number): number;
+  /**
+   * Copies entries with start ≤ key < end to `outAddress` (8-aligned), as ENTRY_*, until they end or the next does not
+   * fit into `outCapacity` bytes. The path's key is then where to continue: the end's key if there is no more.
+   *
+   * @returns How many; −EAGAIN or −EUCLEAN when that comes before the first entry (else the next call says so); −ENOSPC
+   *   when the first entry does not fit (24 + PAGE_VALUE_MAX bytes hold any).
+   */
+  tree_scan(
+    cache: number,
+    tree: number,
+    path: number,
+    oid: number,
+    type: number,
+    offset: number,
+    endOid: number,
+    endType: number,
+    endOffset: number,
+    outAddress: number,
+    outCapacity: number,
+  ): number;
+  /**
+   * Inserts or replaces when that needs neither copy-on-write nor a split: every page on the path was born in
+   * `generation` (so is DIRTY) and the leaf has room. The value must not lie in a page. No key or value in the path.
+   *
+   * @param generation f64, the open generation.
+   * @returns 1 inserted; 2 replaced; 0 the host must do it: nothing changed, path as tree_find; −EINVAL when the value
+   *   is longer than PAGE_VALUE_MAX; errors as tree_find.
+   */
+  tree_put_fast(
+    cache: number,
+    tree: number,
+    path: number,
+    oid: number,
+    type: number,
+    offset: number,
+    valueAddress: number,
+    valueLength: number,
+    generation: number,
+  ): number;
+  /**
+   * Removes when that neither needs copy-on-write nor empties the leaf. The path is that of tree_find before.
+   *
+   * @returns 1 removed; 0 the host must do it: nothing changed, path as tree_find; −ENOENT; errors as tree_find.
+   */
+  tree_remove_fast(
+    cache: number,
+    tree: number,
+    path: number,
+    oid: number,
+    type: number,
+    offset: number,
+    generation: number,
+  ): number;
+}
 
 /** Flag of space_alloc: never ask for a region to be loaded. */
 export const SPACE_ATTACHED_ONLY = 1;
