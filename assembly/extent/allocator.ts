@@ -141,11 +141,7 @@ export function alloc(
     if (region != NONE) return askFor(region, result);
   }
   if (minCount < count) {
-    const region = measureLongest(space, goalRegion, minCount);
-    if (region != NONE) {
-      const run = longestRun(regionBitmap(space, region), regionSize(space, region));
-      return take(space, region, u32(run >> 32), u32(run), result);
-    }
+    if (takeLongest(space, goalRegion, minCount, result)) return 0;
     if (mayLoad) {
       const unread = nearestRegion(space, goalRegion, minCount, false);
       if (unread != NONE) return askFor(unread, result);
@@ -168,28 +164,30 @@ function searchRegion(space: Space, region: u32, from: u32, count: u32): u32 {
 }
 
 /**
- * About the longest run of all attached regions: measures those with the highest bounds until one is sure to be it, or
- * enough were measured and one will do.
+ * Takes about the longest run of all attached regions: measures those with the highest bounds until one is sure to have
+ * it, or enough were measured and one will do.
  *
- * @returns The region, its bound now exact; NONE when no attached region has minCount.
+ * @returns Whether a run of minCount was found; if not, no attached region has one.
  */
-function measureLongest(space: Space, goalRegion: u32, minCount: u32): u32 {
+function takeLongest(space: Space, goalRegion: u32, minCount: u32, result: usize): bool {
   let best = NONE;
-  let bestLength: u32 = 0;
+  let bestRun: u64 = 0;
   for (let turn: u32 = 0; turn <= space.regionCount; turn++) {
     const bound = highestLongest(space, true);
-    if (bound < minCount) return NONE;
-    if (bestLength == bound || (turn >= CANDIDATES_MAX && best != NONE)) return best;
+    if (bound < minCount || bound == u32(bestRun)) break;
+    if (turn >= CANDIDATES_MAX && best != NONE) break;
     const region = nearestRegion(space, goalRegion, bound, true);
-    const length = u32(longestRun(regionBitmap(space, region), regionSize(space, region)));
+    const run = longestRun(regionBitmap(space, region), regionSize(space, region));
+    const length = u32(run);
     setRegionLongest(space, region, length);
-    if (length == bound) return region;
-    if (length >= minCount && length > bestLength) {
+    if (length >= minCount && length > u32(bestRun)) {
       best = region;
-      bestLength = length;
+      bestRun = run;
     }
   }
-  return best;
+  if (best == NONE) return false;
+  take(space, best, u32(bestRun >> 32), u32(bestRun), result);
+  return true;
 }
 
 function take(space: Space, region: u32, start: u32, count: u32, result: usize): i32 {

@@ -400,7 +400,8 @@ export interface SpaceAbi {
   space_bytes(regionCount: number): number;
   /**
    * Lays out an allocator with nothing free and nothing attached. `blockCount` f64, 1 to 2^48; `regionBlocks` a power
-   * of two, 32,768 to 2^31. @returns The number of regions, ceil(blockCount / regionBlocks), which `space_bytes` must
+   * of two, 32,768 to 2^31, such that there are at most 65,536 regions. @returns Their number,
+   * ceil(blockCount / regionBlocks), which `space_bytes` must
    * have been asked for; −EINVAL.
    */
   space_init(base: number, blockCount: number, regionBlocks: number): number;

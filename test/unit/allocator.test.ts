@@ -160,6 +160,40 @@ t.test(
   },
 );
 
+t.test("space_alloc() finds a run that only just begins before the goal", (t) => {
+  const space = makeSpace(REGION_BLOCKS);
+  const { exports } = space.core;
+  for (const count of [1, 2, 63, 64, 65, 127, 128, 257]) {
+    space.core.bytes.fill(0xff, space.bitmap(0), space.bitmap(1));
+    exports.space_bitmap_clear(space.bitmap(0), 99, count);
+    exports.space_attach(space.base, 0, space.bitmap(0));
+    t.equal(exports.space_alloc(space.base, 100, count, count, 0, space.result), 0, `${count}`);
+    t.equal(readRun(space).start, 99);
+    exports.space_detach(space.base, 0);
+  }
+  t.end();
+});
+
+t.test("space_free() raises the bound of long runs that it joins", (t) => {
+  const space = makeSpace(REGION_BLOCKS);
+  const { exports } = space.core;
+  for (const [first, length] of [
+    [0, 10_051],
+    [9950, 10_051],
+  ] as const) {
+    space.core.bytes.fill(0xff, space.bitmap(0), space.bitmap(1));
+    exports.space_bitmap_clear(space.bitmap(0), first, length);
+    exports.space_attach(space.base, 0, space.bitmap(0));
+    exports.space_mark(space.base, 10_000, 1);
+    t.equal(exports.space_alloc(space.base, 0, length, length, 0, space.result), -ENOSPC);
+    t.equal(exports.space_free(space.base, 10_000, 1), 0);
+    t.equal(exports.space_alloc(space.base, 0, length, length, 0, space.result), 0);
+    t.equal(readRun(space).start, first);
+    exports.space_detach(space.base, 0);
+  }
+  t.end();
+});
+
 t.test("space_free() and space_mark() refuse a run that is only partly theirs", (t) => {
   const { core, base, bitmap } = makeSpace(REGION_BLOCKS);
   core.exports.space_attach(base, 0, bitmap(0));
