@@ -8,6 +8,7 @@
  * place until the call, or the kernel's use of it, ends.
  */
 import process from "node:process";
+import { setU64 } from "../base/bytes.ts";
 import { ENODATA } from "../base/errno.ts";
 import { isLinux64, requirePackage } from "../base/runtime.ts";
 
@@ -422,15 +423,4 @@ function bind(): Libc {
     ioUringRegister: (fd, opcode, argumentAddress, count) =>
       status(cSyscall(SYS_io_uring_register, fd, opcode, argumentAddress, count, 0, 0)),
   };
-}
-
-/** Writes a safe integer as a 64-bit little-endian number without making a BigInt. */
-export function setU64(view: DataView, offset: number, value: number): void {
-  view.setUint32(offset, value >>> 0, true);
-  view.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true);
-}
-
-/** Reads a 64-bit little-endian number; exact below 2^53. */
-export function getU64(view: DataView, offset: number): number {
-  return view.getUint32(offset, true) + view.getUint32(offset + 4, true) * 0x1_0000_0000;
 }

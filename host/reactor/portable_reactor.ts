@@ -9,19 +9,21 @@
  * - Descriptors come from node:fs: under Deno it does not know others.
  */
 import { fdatasync, fstatSync, read, write, writev } from "node:fs";
-import { clearImmediate, clearInterval, setImmediate, setInterval, setTimeout } from "node:timers";
+import {
+  clearImmediate,
+  clearInterval,
+  clearTimeout,
+  setImmediate,
+  setInterval,
+  setTimeout,
+} from "node:timers";
 import { assert } from "../base/assert.ts";
+import { setU64 } from "../base/bytes.ts";
 import { EIO, EOPNOTSUPP } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { isDeno } from "../base/runtime.ts";
 import type { Done } from "../device/device.ts";
-import {
-  BLKDISCARD,
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
-  libcIfAvailable,
-  setU64,
-} from "./libc.ts";
+import { BLKDISCARD, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, libcIfAvailable } from "./libc.ts";
 import type { Reactor, Source } from "./reactor.ts";
 
 /** Longest transfer of one call: node:fs takes 31 bits, and less keeps the thread pool fair. */
@@ -167,7 +169,7 @@ export class PortableReactor implements Reactor {
   }
 
   timer(delayMs: number, callback: () => void): () => void {
-    // setTimeout counts in 31 bits; a longer delay is waited for in pieces.
+    // setTimeout counts in 31 bits and may be early by a fraction of a millisecond: what is left is waited for again.
     const dueMs = performance.now() + delayMs;
     let handle: NodeJS.Timeout;
     const cancel = (): void => {
@@ -175,18 +177,16 @@ export class PortableReactor implements Reactor {
       this.#cancels.delete(cancel);
     };
     const arm = (): void => {
-      const leftMs = Math.max(0, dueMs - performance.now());
-      handle = setTimeout(
-        () => {
-          if (leftMs > TIMER_MS_MAX) {
-            arm();
-            return;
-          }
-          this.#cancels.delete(cancel);
-          this.#guard(callback);
-        },
-        Math.min(leftMs, TIMER_MS_MAX),
-      );
+      const leftMs = Math.ceil(dueMs - performance.now());
+      handle = setTimeout(elapsed, Math.min(Math.max(leftMs, 0), TIMER_MS_MAX));
+    };
+    const elapsed = (): void => {
+      if (performance.now() < dueMs) {
+        arm();
+        return;
+      }
+      this.#cancels.delete(cancel);
+      this.#guard(callback);
     };
     this.#cancels.add(cancel);
     arm();

@@ -6,10 +6,11 @@
  *
  * @see linux/io_uring.h, io_uring_setup(2), io_uring_enter(2)
  */
+import { setU64 } from "../base/bytes.ts";
 import { EAGAIN, EBUSY, EINTR, EINVAL, EOPNOTSUPP, errnoName } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import type { Libc } from "./libc.ts";
-import { MAP_POPULATE, MAP_SHARED, type Mapping, PROT_READ, PROT_WRITE, setU64 } from "./libc.ts";
+import { MAP_POPULATE, MAP_SHARED, type Mapping, PROT_READ, PROT_WRITE } from "./libc.ts";
 
 export const OP_NOP = 0;
 export const OP_WRITEV = 2;

@@ -20,6 +20,7 @@
 import { fstatSync } from "node:fs";
 import { setImmediate } from "node:timers";
 import { assert } from "../base/assert.ts";
+import { setU64 } from "../base/bytes.ts";
 import { EAGAIN, EINTR, EINVAL, EIO, EOPNOTSUPP, errnoName } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { processorCount } from "../base/runtime.ts";
@@ -34,7 +35,6 @@ import {
   POLLERR,
   POLLHUP,
   POLLIN,
-  setU64,
 } from "./libc.ts";
 import type { Reactor, Source } from "./reactor.ts";
 import { Timers } from "./timers.ts";
@@ -547,7 +547,7 @@ export class UringReactor implements Reactor {
     const left = this.#left[slot] as number;
     this.#inFlight += 1;
     if (opcode === OP_READ || opcode === OP_WRITE) {
-      const length = left < TRANSFER_MAX ? left : TRANSFER_MAX;
+      const length = Math.min(left, TRANSFER_MAX);
       this.#ring.prepare(opcode, fd, offset, address, length, 0, slot, TO_SLOT, 0);
     } else if (opcode === OP_WRITEV) {
       this.#ring.prepare(

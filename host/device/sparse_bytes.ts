@@ -1,0 +1,111 @@
+/**
+ * A sparse array of bytes: what a device in memory holds. Chunks appear with the first byte written to them that is not
+ * zero; a clone shares all chunks and copies one when either side writes to it, so clones are cheap.
+ */
+import { Buffer } from "node:buffer";
+
+export class SparseBytes {
+  readonly sizeBytes: number;
+  readonly #chunkBytes: number;
+  #chunks: Map<number, Chunk>;
+  /** Chunks that bear this token are ours alone. */
+  #token: object = {};
+
+  /** @param chunkBytes A power of two, 512 or more. */
+  constructor(sizeBytes: number, chunkBytes: number) {
+    this.sizeBytes = sizeBytes;
+    this.#chunkBytes = chunkBytes;
+    this.#chunks = new Map();
+  }
+
+  /** Bytes of memory in chunks, shared ones included. */
+  get heldBytes(): number {
+    return this.#chunks.size * this.#chunkBytes;
+  }
+
+  clone(): SparseBytes {
+    const copy = new SparseBytes(this.sizeBytes, this.#chunkBytes);
+    copy.#chunks = new Map(this.#chunks);
+    this.#token = {};
+    return copy;
+  }
+
+  /** The caller keeps ranges within the size. */
+  read(offsetBytes: number, target: Uint8Array): void {
+    this.#each(offsetBytes, target.length, (index, start, length, at) => {
+      const chunk = this.#chunks.get(index);
+      if (chunk === undefined) target.fill(0, at, at + length);
+      else target.set(chunk.bytes.subarray(start, start + length), at);
+    });
+  }
+
+  write(offsetBytes: number, source: Uint8Array): void {
+    this.#each(offsetBytes, source.length, (index, start, length, at) => {
+      const part = source.subarray(at, at + length);
+      if (!this.#chunks.has(index) && isZero(part)) return;
+      this.#own(index).set(part, start);
+    });
+  }
+
+  /** Makes a range zero, and gives chunks back that lie wholly in it. */
+  clear(offsetBytes: number, byteLength: number): void {
+    this.#each(offsetBytes, byteLength, (index, start, length) => {
+      if (!this.#chunks.has(index)) return;
+      if (length === this.#chunkBytes) this.#chunks.delete(index);
+      else this.#own(index).fill(0, start, start + length);
+    });
+  }
+
+  flipBit(offsetBytes: number, bit: number): void {
+    const chunk = this.#own(Math.floor(offsetBytes / this.#chunkBytes));
+    const at = offsetBytes % this.#chunkBytes;
+    chunk[at] = (chunk[at] as number) ^ (1 << bit);
+  }
+
+  /** Visits every chunk that holds something, in order of offset. Read only, and only during the call. */
+  forEachChunk(visit: (offsetBytes: number, bytes: Uint8Array) => void): void {
+    for (const index of [...this.#chunks.keys()].sort((a, b) => a - b)) {
+      visit(index * this.#chunkBytes, (this.#chunks.get(index) as Chunk).bytes);
+    }
+  }
+
+  #own(index: number): Uint8Array {
+    const chunk = this.#chunks.get(index);
+    if (chunk !== undefined && chunk.owner === this.#token) return chunk.bytes;
+    const bytes = chunk === undefined ? new Uint8Array(this.#chunkBytes) : chunk.bytes.slice();
+    this.#chunks.set(index, { owner: this.#token, bytes });
+    return bytes;
+  }
+
+  #each(
+    offsetBytes: number,
+    byteLength: number,
+    visit: (index: number, start: number, length: number, at: number) => void,
+  ): void {
+    let at = 0;
+    while (at < byteLength) {
+      const index = Math.floor((offsetBytes + at) / this.#chunkBytes);
+      const start = (offsetBytes + at) % this.#chunkBytes;
+      const length = Math.min(byteLength - at, this.#chunkBytes - start);
+      visit(index, start, length, at);
+      at += length;
+    }
+  }
+}
+
+interface Chunk {
+  readonly owner: object;
+  readonly bytes: Uint8Array;
+}
+
+/** Compared with zeros of the same length, as the runtime's memcmp is much faster than a loop. */
+const ZEROS = new Uint8Array(65_536);
+
+function isZero(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.length; at += ZEROS.length) {
+    const part = bytes.subarray(at, at + ZEROS.length);
+    const zeros = part.length === ZEROS.length ? ZEROS : ZEROS.subarray(0, part.length);
+    if (Buffer.compare(part, zeros) !== 0) return false;
+  }
+  return true;
+}
