@@ -3,6 +3,43 @@
  * The module imports memory alone; it has no I/O, clock, randomness or callbacks.
  */
 
+import { mergePages } from "./btree/merge";
+import {
+  freeBytes,
+  initPage,
+  insertChecked,
+  keyNumber,
+  keyTail,
+  liveBytes,
+  readKey,
+  removeItem,
+  replaceValue,
+  setKey,
+  usedSlot,
+  valueAt,
+} from "./btree/page";
+import {
+  addFrame,
+  cacheBytes,
+  dirtyPageCount,
+  evictFrame,
+  findFrame,
+  flagsOf,
+  frameAddress,
+  frameOf,
+  freePageCount,
+  initCache,
+  nextDirty,
+  pinFrame,
+  rekeyFrame,
+  removeFrame,
+  setFlags,
+  unpinFrame,
+} from "./btree/page_cache";
+import { searchPage } from "./btree/search";
+import { splitPage } from "./btree/split";
+import { validatePage } from "./btree/validate";
+import { find, pathBytes, putFast, removeFast, scan, seek, seekLast, step } from "./btree/walk";
 import { blake3Hash } from "./checksum/blake3";
 import { crc } from "./checksum/crc32c";
 import { xxh3Wide } from "./checksum/xxh3_128";
@@ -50,6 +87,7 @@ import {
   poolBytes,
 } from "./extent/pool";
 import { spaceBytes } from "./extent/summary";
+import { SLOT_VALUE_LENGTH } from "./format/page_format";
 import { equalBytes } from "./lib/bytes";
 
 const ABI_VERSION: i32 = 1;
@@ -110,6 +148,246 @@ export function bytes_equal(a: usize, b: usize, byteLength: u32): i32 {
 }
 
 // --- btree ---
+
+function wide(low: u32, high: u32): u64 {
+  return ((<u64>high) << 32) | low;
+}
+
+export function page_init(
+  page: usize,
+  level: u32,
+  treeId: u32,
+  generation: f64,
+  addressLow: u32,
+  addressHigh: u32,
+): void {
+  initPage(page, level, treeId, generation, wide(addressLow, addressHigh));
+}
+
+export function page_search(page: usize, oid: f64, type: i32, offset: f64): i32 {
+  return searchPage(page, keyNumber(oid), keyTail(type, offset));
+}
+
+export function page_insert(
+  page: usize,
+  slot: u32,
+  oid: f64,
+  type: i32,
+  offset: f64,
+  valueLength: u32,
+): usize {
+  return insertChecked(page, slot, keyNumber(oid), keyTail(type, offset), valueLength);
+}
+
+export function page_replace(page: usize, slot: u32, valueLength: u32): usize {
+  return replaceValue(page, slot, valueLength);
+}
+
+export function page_remove(page: usize, slot: u32): void {
+  removeItem(page, slot);
+}
+
+export function page_set_key(page: usize, slot: u32, oid: f64, type: i32, offset: f64): void {
+  setKey(page, slot, keyNumber(oid), keyTail(type, offset));
+}
+
+export function page_split(page: usize, emptyPage: usize, insertSlot: u32): u32 {
+  return splitPage(page, emptyPage, insertSlot);
+}
+
+export function page_merge(left: usize, right: usize): i32 {
+  return i32(mergePages(left, right));
+}
+
+export function page_live_bytes(page: usize): u32 {
+  return liveBytes(page);
+}
+
+export function page_free_bytes(page: usize): u32 {
+  return freeBytes(page);
+}
+
+export function page_value(page: usize, slot: u32): usize {
+  return valueAt(page, usedSlot(page, slot));
+}
+
+export function page_value_length(page: usize, slot: u32): u32 {
+  return load<u16>(usedSlot(page, slot), SLOT_VALUE_LENGTH);
+}
+
+export function page_key(page: usize, slot: u32, result: usize): void {
+  readKey(page, slot, result);
+}
+
+export function page_validate(page: usize, expectedLevel: i32): i32 {
+  return validatePage(page, expectedLevel);
+}
+
+export function cache_bytes(frameCount: u32): u32 {
+  return cacheBytes(frameCount);
+}
+
+export function cache_init(base: usize, frameCount: u32, framesAddress: usize): i32 {
+  return initCache(base, frameCount, framesAddress);
+}
+
+export function cache_find(base: usize, addressLow: u32, addressHigh: u32): i32 {
+  return findFrame(base, wide(addressLow, addressHigh));
+}
+
+export function cache_add(base: usize, addressLow: u32, addressHigh: u32): i32 {
+  return addFrame(base, wide(addressLow, addressHigh));
+}
+
+export function cache_remove(base: usize, frame: u32): i32 {
+  return removeFrame(base, frame);
+}
+
+export function cache_evict(base: usize): i32 {
+  return evictFrame(base);
+}
+
+export function cache_pin(base: usize, frame: u32): i32 {
+  return pinFrame(base, frame);
+}
+
+export function cache_unpin(base: usize, frame: u32): i32 {
+  return unpinFrame(base, frame);
+}
+
+export function cache_flags(base: usize, frame: u32): i32 {
+  return flagsOf(base, frame);
+}
+
+export function cache_set_flags(base: usize, frame: u32, set: u32, clear: u32): i32 {
+  return setFlags(base, frame, set, clear);
+}
+
+export function cache_free_count(base: usize): u32 {
+  return freePageCount(base);
+}
+
+export function cache_dirty_count(base: usize): u32 {
+  return dirtyPageCount(base);
+}
+
+export function cache_frame_address(base: usize, frame: u32): usize {
+  return frameAddress(base, frame);
+}
+
+export function cache_frame_of(base: usize, pageAddress: usize): i32 {
+  return frameOf(base, pageAddress);
+}
+
+export function cache_next_dirty(base: usize, fromFrame: u32): i32 {
+  return nextDirty(base, fromFrame);
+}
+
+export function cache_rekey(base: usize, frame: u32, addressLow: u32, addressHigh: u32): i32 {
+  return rekeyFrame(base, frame, wide(addressLow, addressHigh));
+}
+
+export function path_bytes(): u32 {
+  return pathBytes();
+}
+
+export function tree_find(
+  cache: usize,
+  tree: usize,
+  path: usize,
+  oid: f64,
+  type: i32,
+  offset: f64,
+): i32 {
+  return find(cache, tree, path, keyNumber(oid), keyTail(type, offset));
+}
+
+export function tree_seek(
+  cache: usize,
+  tree: usize,
+  path: usize,
+  oid: f64,
+  type: i32,
+  offset: f64,
+): i32 {
+  return seek(cache, tree, path, keyNumber(oid), keyTail(type, offset));
+}
+
+export function tree_seek_last(
+  cache: usize,
+  tree: usize,
+  path: usize,
+  oid: f64,
+  type: i32,
+  offset: f64,
+): i32 {
+  return seekLast(cache, tree, path, keyNumber(oid), keyTail(type, offset));
+}
+
+export function tree_step(cache: usize, path: usize, direction: i32): i32 {
+  return step(cache, path, direction);
+}
+
+export function tree_scan(
+  cache: usize,
+  tree: usize,
+  path: usize,
+  oid: f64,
+  type: i32,
+  offset: f64,
+  endOid: f64,
+  endType: i32,
+  endOffset: f64,
+  outAddress: usize,
+  outCapacity: u32,
+): i32 {
+  return scan(
+    cache,
+    tree,
+    path,
+    keyNumber(oid),
+    keyTail(type, offset),
+    keyNumber(endOid),
+    keyTail(endType, endOffset),
+    outAddress,
+    outCapacity,
+  );
+}
+
+export function tree_put_fast(
+  cache: usize,
+  tree: usize,
+  path: usize,
+  oid: f64,
+  type: i32,
+  offset: f64,
+  valueAddress: usize,
+  valueLength: u32,
+  generation: f64,
+): i32 {
+  return putFast(
+    cache,
+    tree,
+    path,
+    keyNumber(oid),
+    keyTail(type, offset),
+    valueAddress,
+    valueLength,
+    generation,
+  );
+}
+
+export function tree_remove_fast(
+  cache: usize,
+  tree: usize,
+  path: usize,
+  oid: f64,
+  type: i32,
+  offset: f64,
+  generation: f64,
+): i32 {
+  return removeFast(cache, tree, path, keyNumber(oid), keyTail(type, offset), generation);
+}
 
 // --- extent ---
 

@@ -6,3 +6,4 @@ export const EBUSY: i32 = 16;
 export const EEXIST: i32 = 17;
 export const EINVAL: i32 = 22;
 export const ENOSPC: i32 = 28;
+export const EUCLEAN: i32 = 117;
