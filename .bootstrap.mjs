@@ -1,0 +1,92 @@
+/**
+ * What npm scripts start with: plain JavaScript, because on a fresh clone there is no compiler yet. Installs what
+ * package-lock.json names when node_modules is missing or older, builds, and then runs a task in this same process.
+ *
+ *   node .bootstrap.mjs start|test|test:deno|test:e2e|sim|fuzz|bench [ARGUMENTS]
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const top = dirname(fileURLToPath(import.meta.url));
+process.chdir(top);
+
+/** Runs a program with our output, and ends with its exit code if it fails. */
+function run(file, args) {
+  const { error, status } = spawnSync(file, args, { stdio: ["ignore", 2, 2] });
+  if (error !== undefined) {
+    process.stderr.write(`cannot run ${file}: ${error.message}\n`);
+    process.exit(1);
+  }
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+function npm(args) {
+  const npmScript = process.env.npm_execpath;
+  if (npmScript?.endsWith(".js")) run(process.execPath, [npmScript, ...args]);
+  else run("npm", args);
+}
+
+/** npm writes this file when it has installed all that the lock file names. */
+function isInstalled() {
+  const mark = "node_modules/.package-lock.json";
+  return existsSync(mark) && existsSync("node_modules/.bin/tsc");
+}
+
+/** Runs a built module as if it had been given to node. */
+async function runBuilt(module, args) {
+  const path = join(top, "build", module);
+  if (!existsSync(path)) {
+    process.stderr.write(`${module} is not there: nothing to run\n`);
+    process.exit(1);
+  }
+  process.argv = [process.execPath, path, ...args];
+  await import(pathToFileURL(path).href);
+}
+
+const [task = "test", ...args] = process.argv.slice(2);
+if (!isInstalled()) {
+  process.stderr.write("installing packages (npm ci) …\n");
+  npm(["ci", "--no-audit", "--no-fund"]);
+}
+process.stderr.write("building …\n");
+npm(["run", "--silent", "build"]);
+if (statSync("build/core.wasm").size === 0) throw new Error("build/core.wasm is empty");
+
+switch (task) {
+  case "start":
+    await runBuilt("host/main.js", ["start", ...args]);
+    break;
+  case "test":
+    await runBuilt("test/support/run.js", args);
+    break;
+  case "test:e2e":
+    await runBuilt("test/support/run.js", ["e2e", ...args]);
+    break;
+  case "test:deno":
+    run(process.execPath, [
+      "node_modules/.bin/deno",
+      "test",
+      "-A",
+      "--no-check",
+      "test/deno",
+      ...args,
+    ]);
+    break;
+  case "sim":
+    await runBuilt("test/sim/main.js", args);
+    break;
+  case "fuzz":
+    await runBuilt("test/fuzz/main.js", args);
+    break;
+  case "bench":
+    for (const file of readdirSync("build/test/bench").sort()) {
+      const wanted = args.length === 0 || args.some((name) => file.startsWith(name));
+      if (file.endsWith(".bench.js") && wanted) await runBuilt(`test/bench/${file}`, []);
+    }
+    break;
+  default:
+    process.stderr.write(`no task "${task}"\n`);
+    process.exit(2);
+}

@@ -1,0 +1,312 @@
+/**
+ * The daemon that serves one mount: this thread is the control plane (socket, signals, log), a worker runs the engine.
+ *
+ * How it ends. However the mount goes away (our own umount, umount(8), fusermount3), the engine sees it, makes
+ * everything durable and ends; then this process exits with 0. A crash of the engine detaches the mount point, so that
+ * no dead one is left, and exits with 1. The kernel keeps nothing that was not written: a clean end loses nothing.
+ */
+import { closeSync, writeSync } from "node:fs";
+import { MessageChannel, Worker } from "node:worker_threads";
+import type { ErrorRecord } from "./cli_error.ts";
+import { CliError, toCliError } from "./cli_error.ts";
+import type { ControlRequest } from "./control_protocol.ts";
+import { ControlServer } from "./control_server.ts";
+import { detach } from "./detach.ts";
+import type { EngineSettings, FromEngine, ToEngine } from "./engine_messages.ts";
+import { ExitCode } from "./exit_codes.ts";
+import type { Invocation } from "./invocation.ts";
+import { Log } from "./log.ts";
+import type { MountChoices } from "./mount_options.ts";
+import { parseMountOptions } from "./mount_options.ts";
+import { FILE_SYSTEM_TYPE, mountAt } from "./mount_table.ts";
+import type { Output } from "./output.ts";
+import { packageVersion, siblingModule } from "./program.ts";
+import { controlPath, runtimeDirectory } from "./runtime_paths.ts";
+import { memoryBytesOf } from "./sizes.ts";
+
+const ANSWER_MS_MAX = 10_000;
+/** A terminal and npm may both pass on one Ctrl-C: what comes so soon after is the same wish. */
+const SAME_SIGNAL_MS = 1000;
+const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+
+export interface ServeOptions {
+  /** Absolute where they are paths. */
+  readonly specs: readonly string[];
+  /** Canonical. */
+  readonly mountPoint: string;
+  readonly choices: MountChoices;
+  readonly log: Log;
+  /** Called once when the directory serves. */
+  readonly onMounted: (pool: string) => void;
+}
+
+/** What a daemon tells about its mount, beside the volume's own status. */
+export interface MountReport {
+  readonly mountPoint: string;
+  readonly pid: number;
+  readonly version: string;
+  readonly since: string;
+  readonly readOnly: boolean;
+  readonly devices: readonly string[];
+}
+
+/** `dynamicfs daemon`, started by `mount`: serves, and tells a pipe when it is ready or why not. */
+export async function daemon(invocation: Invocation, _output: Output): Promise<ExitCode> {
+  const log = new Log(invocation.text("log"));
+  const readyFd = Number(invocation.text("ready-fd") ?? Number.NaN);
+  const memory = invocation.text("memory");
+  const choices = parseMountOptions(invocation.list("options"));
+  const tellReady = (outcome: ReadyOutcome): void => {
+    if (!Number.isInteger(readyFd)) return;
+    try {
+      writeSync(readyFd, JSON.stringify(outcome));
+      closeSync(readyFd);
+    } catch {
+      // Whoever asked is gone; the mount stays.
+    }
+  };
+  let ready = false;
+  try {
+    return await serve({
+      specs: invocation.many("DEV"),
+      mountPoint: invocation.one("DIR"),
+      choices: {
+        ...choices,
+        readOnly: choices.readOnly || invocation.is("read-only"),
+        memory: memory ?? choices.memory,
+      },
+      log,
+      onMounted: (pool) => {
+        ready = true;
+        tellReady({ pool, error: null });
+      },
+    });
+  } catch (error) {
+    const shown = toCliError(error, "cannot mount");
+    if (!ready) tellReady({ pool: null, error: shown.toRecord() });
+    log.write("error", "daemon-failed", { message: shown.message, cause: shown.cause });
+    return shown.exitCode;
+  }
+}
+
+/** What the ready pipe carries. */
+export interface ReadyOutcome {
+  readonly pool: string | null;
+  readonly error: ErrorRecord | null;
+}
+
+/**
+ * Serves a mount until it ends.
+ *
+ * @returns 0 after a clean end.
+ * @throws {CliError} When it could not be mounted, or did not end well.
+ */
+export function serve(options: ServeOptions): Promise<ExitCode> {
+  return new DaemonControl(options).run();
+}
+
+class DaemonControl {
+  readonly #options: ServeOptions;
+  readonly #since = new Date().toISOString();
+  readonly #queries = new Map<number, (result: unknown) => void>();
+  #queryCount = 0;
+  #server: ControlServer | undefined;
+  #post: (message: ToEngine) => void = () => {};
+  #mounted = false;
+  #unmounting = false;
+  #signalCount = 0;
+  #lastSignalMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: ServeOptions) {
+    this.#options = options;
+  }
+
+  async run(): Promise<ExitCode> {
+    const { log, mountPoint } = this.#options;
+    const listeners = SIGNALS.map((signal) => {
+      const listener = (): void => this.#onSignal(signal);
+      process.on(signal, listener);
+      return { signal, listener };
+    });
+    runtimeDirectory({ make: true });
+    const server = new ControlServer(controlPath(mountPoint, process.geteuid?.() ?? 0), (request) =>
+      this.#answer(request),
+    );
+    let error: ErrorRecord | null = null;
+    try {
+      error = await this.#runEngine(server);
+      // After a clean end nothing is there; an aborted connection leaves a mount point that nobody serves.
+      if (error !== null) await this.#removeDeadMount();
+    } catch (cause) {
+      error = toCliError(cause, `cannot serve ${mountPoint}`).toRecord();
+      log.write("error", "engine-crashed", { cause });
+      await this.#removeDeadMount();
+    }
+    for (const resolve of this.#queries.values()) resolve(null);
+    if (this.#server !== undefined) await this.#server.close({ ended: true, error });
+    for (const { signal, listener } of listeners) process.off(signal, listener);
+    log.write(error === null ? "info" : "error", "daemon-ended", { mountPoint, error });
+    if (error !== null) throw CliError.fromRecord(error);
+    return ExitCode.ok;
+  }
+
+  /** @returns Null after a clean end. Rejects when the thread crashed. */
+  #runEngine(server: ControlServer): Promise<ErrorRecord | null> {
+    const { choices, log, mountPoint, specs } = this.#options;
+    const { port1, port2 } = new MessageChannel();
+    const settings: EngineSettings = {
+      specs,
+      mountPoint,
+      choices,
+      memoryBytes: memoryBytesOf(choices.memory ?? undefined),
+      profileDirectory: process.env["DYNAMICFS_CPU_PROF"] || null,
+      port: port2,
+    };
+    const worker = new Worker(siblingModule("engine_worker"), {
+      workerData: settings,
+      transferList: [port2],
+    });
+    return new Promise((resolve, reject) => {
+      let ended: ErrorRecord | null | undefined;
+      worker.on("message", (message: FromEngine) => {
+        switch (message.type) {
+          case "log":
+            log.write(message.level, message.event, message.fields);
+            break;
+          case "answer":
+            this.#queries.get(message.id)?.(message.result);
+            break;
+          case "ended":
+            ended = message.error;
+            break;
+          case "mounted":
+            this.#post = postTo(port1, message.wakeFd);
+            this.#onMounted(server, message.pool).catch(reject);
+            break;
+        }
+      });
+      worker.on("error", reject);
+      worker.on("exit", () => {
+        port1.close();
+        if (ended !== undefined) resolve(ended);
+        else reject(new Error("The engine's thread ended without a word"));
+      });
+    });
+  }
+
+  async #onMounted(server: ControlServer, pool: string): Promise<void> {
+    const { log, mountPoint, onMounted, specs } = this.#options;
+    this.#mounted = true;
+    await server.listen();
+    this.#server = server;
+    log.write("info", "mounted", { mountPoint, pool, devices: specs, version: packageVersion() });
+    onMounted(pool);
+    // A signal that came during the start.
+    if (this.#signalCount > 0) await this.#unmount({ lazy: false });
+  }
+
+  async #answer(request: ControlRequest): Promise<unknown> {
+    switch (request.method) {
+      case "ping":
+        return this.#report();
+      case "status":
+      case "stats":
+        return { mount: this.#report(), [request.method]: await this.#query(request.method) };
+      case "unmount":
+        await this.#unmount({ lazy: request.lazy ?? false });
+        return null;
+    }
+  }
+
+  #report(): MountReport {
+    return {
+      mountPoint: this.#options.mountPoint,
+      pid: process.pid,
+      version: packageVersion(),
+      since: this.#since,
+      readOnly: this.#options.choices.readOnly,
+      devices: this.#options.specs,
+    };
+  }
+
+  #query(what: "status" | "stats"): Promise<unknown> {
+    const id = ++this.#queryCount;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#queries.delete(id);
+        reject(
+          new CliError({
+            exitCode: ExitCode.cancelled,
+            what: `cannot get ${what}`,
+            why: `the engine did not answer within ${ANSWER_MS_MAX / 1000} s`,
+            code: "engine-silent",
+          }),
+        );
+      }, ANSWER_MS_MAX);
+      this.#queries.set(id, (result) => {
+        clearTimeout(timer);
+        this.#queries.delete(id);
+        resolve(result);
+      });
+      this.#post({ type: "query", id, what });
+    });
+  }
+
+  async #unmount({ lazy }: { lazy: boolean }): Promise<void> {
+    if (this.#unmounting && !lazy) return;
+    this.#unmounting = true;
+    try {
+      await detach(this.#options.mountPoint, { lazy });
+      this.#options.log.write("info", "detached", { lazy });
+    } catch (error) {
+      this.#unmounting = false;
+      throw error;
+    }
+  }
+
+  /** First a clean unmount; asked again, a lazy one; asked a third time, an end although the directory is in use. */
+  #onSignal(signal: NodeJS.Signals): void {
+    const { log } = this.#options;
+    const now = performance.now();
+    if (now - this.#lastSignalMs < SAME_SIGNAL_MS) return;
+    this.#lastSignalMs = now;
+    this.#signalCount++;
+    log.write("info", "signal", { signal, count: this.#signalCount });
+    if (!this.#mounted) return;
+    if (this.#signalCount > 2) {
+      this.#post({ type: "stop" });
+      return;
+    }
+    const lazy = this.#signalCount === 2;
+    this.#unmount({ lazy }).catch((error: unknown) => {
+      log.write("warn", "unmount-failed", {
+        message: error instanceof Error ? error.message : String(error),
+        hint: "send the signal again to detach a busy directory",
+      });
+    });
+  }
+
+  /** After a crash: nobody will answer there any more. */
+  async #removeDeadMount(): Promise<void> {
+    const { log, mountPoint } = this.#options;
+    if (mountAt(mountPoint)?.type !== FILE_SYSTEM_TYPE) return;
+    try {
+      await detach(mountPoint, { lazy: true });
+    } catch (error) {
+      log.write("error", "detach-failed", { cause: error });
+    }
+  }
+}
+
+/** Posts to the engine's port and wakes it where it sleeps. */
+function postTo(
+  port: { postMessage(message: ToEngine): void },
+  wakeFd: number | null,
+): (message: ToEngine) => void {
+  const one = new Uint8Array(8);
+  one[0] = 1;
+  return (message) => {
+    port.postMessage(message);
+    if (wakeFd !== null) writeSync(wakeFd, one);
+  };
+}

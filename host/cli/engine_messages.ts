@@ -1,0 +1,38 @@
+/**
+ * What the daemon's two threads say to each other. The engine's thread sleeps in the kernel, so the control thread
+ * posts a message to its port and then writes to its eventfd; the other direction is an ordinary message.
+ */
+import type { MessagePort } from "node:worker_threads";
+import type { ErrorRecord } from "./cli_error.ts";
+import type { LogFields, LogLevel } from "./log.ts";
+import type { MountChoices } from "./mount_options.ts";
+
+/** How the engine's thread is started. */
+export interface EngineSettings {
+  readonly specs: readonly string[];
+  readonly mountPoint: string;
+  readonly choices: MountChoices;
+  readonly memoryBytes: number;
+  /** A directory for a CPU profile of the engine, or null. */
+  readonly profileDirectory: string | null;
+  /** Requests come in here. */
+  readonly port: MessagePort;
+}
+
+export type ToEngine =
+  | { readonly type: "query"; readonly id: number; readonly what: "status" | "stats" }
+  /** End although the kernel still has the mount: the last resort. */
+  | { readonly type: "stop" };
+
+export type FromEngine =
+  | {
+      readonly type: "log";
+      readonly level: LogLevel;
+      readonly event: string;
+      readonly fields: LogFields;
+    }
+  /** The directory serves. */
+  | { readonly type: "mounted"; readonly wakeFd: number | null; readonly pool: string }
+  | { readonly type: "answer"; readonly id: number; readonly result: unknown }
+  /** All is on the devices and they are closed, or `error` says why not; the thread ends. */
+  | { readonly type: "ended"; readonly error: ErrorRecord | null };

@@ -1,0 +1,198 @@
+/** `dynamicfs mount`: checks, then a daemon in the background (daemon.ts) or serving right here. */
+import { spawn } from "node:child_process";
+import { closeSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Readable } from "node:stream";
+import { parseDeviceSpec } from "../device/open_device.ts";
+import { CliError, toCliError, usageError } from "./cli_error.ts";
+import type { ReadyOutcome } from "./daemon.ts";
+import { detach } from "./detach.ts";
+import { ExitCode } from "./exit_codes.ts";
+import type { Invocation } from "./invocation.ts";
+import { Log, openLog } from "./log.ts";
+import type { MountChoices } from "./mount_options.ts";
+import { formatMountOptions, parseMountOptions } from "./mount_options.ts";
+import { canonicalMountPoint, FILE_SYSTEM_TYPE, isStale, mountAt } from "./mount_table.ts";
+import type { Output } from "./output.ts";
+import { programCommand } from "./program.ts";
+import { defaultLogPath } from "./runtime_paths.ts";
+import { memoryBytesOf } from "./sizes.ts";
+
+/** `dynamicfs mount DEV… DIR` */
+export async function mount(invocation: Invocation, output: Output): Promise<ExitCode> {
+  const options = parseMountOptions(invocation.list("options"));
+  const choices: MountChoices = {
+    ...options,
+    readOnly: options.readOnly || invocation.is("read-only"),
+    memory: invocation.text("memory") ?? options.memory,
+  };
+  const devices = invocation.many("DEV");
+  const directory = invocation.one("DIR");
+  const log = invocation.text("log");
+  if (invocation.is("dry-run")) {
+    const mountPoint = await prepareMountPoint(directory, { clean: false });
+    checkChoices(devices, choices);
+    output.message(`would mount ${devices.join(", ")} on ${mountPoint}`);
+    return ExitCode.ok;
+  }
+  if (invocation.is("foreground")) {
+    return await mountInForeground({ devices, directory, choices, log }, (pool, mountPoint) => {
+      output.message(`${pool} is mounted on ${mountPoint}; Ctrl-C unmounts`);
+    });
+  }
+  const { mountPoint, pid, pool } = await mountInBackground({ devices, directory, choices, log });
+  if (output.machine) {
+    output.envelope("dynamicfs.mount/1", { pool, mountPoint, pid, devices });
+  } else {
+    output.detail(`${pool} is mounted on ${mountPoint}, served by process ${pid}`);
+  }
+  return ExitCode.ok;
+}
+
+export interface MountRequest {
+  readonly devices: readonly string[];
+  readonly directory: string;
+  readonly choices: MountChoices;
+  /** Path of the log; undefined for the default. */
+  readonly log: string | undefined;
+}
+
+/** Serves in this process until the mount ends. */
+export async function mountInForeground(
+  request: MountRequest,
+  onMounted: (pool: string, mountPoint: string) => void,
+): Promise<ExitCode> {
+  checkChoices(request.devices, request.choices);
+  const mountPoint = await prepareMountPoint(request.directory, { clean: true });
+  const { serve } = await import("./daemon.ts");
+  return await serve({
+    specs: request.devices.map(absoluteSpec),
+    mountPoint,
+    choices: request.choices,
+    log: new Log(request.log),
+    onMounted: (pool) => onMounted(pool, mountPoint),
+  });
+}
+
+/**
+ * Starts a daemon in a session of its own, and waits until it serves.
+ *
+ * @throws {CliError} What the daemon failed with.
+ */
+export async function mountInBackground(
+  request: MountRequest,
+): Promise<{ pool: string; mountPoint: string; pid: number }> {
+  checkChoices(request.devices, request.choices);
+  const mountPoint = await prepareMountPoint(request.directory, { clean: true });
+  const logPath = resolve(request.log ?? defaultLogPath(mountPoint));
+  const logFd = openLog(logPath);
+  const [file, ...args] = programCommand();
+  const child = spawn(
+    file,
+    [
+      ...args,
+      "daemon",
+      ...["--ready-fd", "3"],
+      ...["--log", logPath],
+      ...["-o", formatMountOptions(request.choices)],
+      "--",
+      ...request.devices.map(absoluteSpec),
+      mountPoint,
+    ],
+    { detached: true, cwd: "/", stdio: ["ignore", logFd, logFd, "pipe"] },
+  );
+  closeSync(logFd);
+  const giveUp = (): void => {
+    child.kill("SIGTERM");
+  };
+  process.once("SIGINT", giveUp);
+  process.once("SIGTERM", giveUp);
+  try {
+    const outcome = await readOutcome(child.stdio[3] as Readable);
+    if (outcome?.error != null) throw CliError.fromRecord(outcome.error);
+    if (outcome?.pool == null || child.pid === undefined) {
+      throw new CliError({
+        exitCode: ExitCode.failed,
+        what: `cannot mount ${request.devices.join(", ")}`,
+        why: "the daemon ended before it was ready",
+        try: `cat ${logPath}`,
+      });
+    }
+    child.unref();
+    return { pool: outcome.pool, mountPoint, pid: child.pid };
+  } finally {
+    process.off("SIGINT", giveUp);
+    process.off("SIGTERM", giveUp);
+  }
+}
+
+async function readOutcome(pipe: Readable): Promise<ReadyOutcome | null> {
+  let text = "";
+  try {
+    for await (const chunk of pipe) text += String(chunk);
+    return JSON.parse(text) as ReadyOutcome;
+  } catch {
+    return null;
+  }
+}
+
+/** What can be refused before a daemon is started. */
+function checkChoices(devices: readonly string[], choices: MountChoices): void {
+  memoryBytesOf(choices.memory ?? undefined);
+  for (const device of devices) {
+    const parsed = parseDeviceSpec(device);
+    if (parsed.kind !== "path") continue;
+    try {
+      statSync(parsed.path);
+    } catch (error) {
+      throw toCliError(
+        error,
+        `cannot mount ${device}`,
+        `dynamicfs pool create NAME ${parsed.path}:10G`,
+      );
+    }
+  }
+}
+
+/**
+ * The mount point's canonical path, when something can be mounted there.
+ *
+ * @param clean Whether a stale mount point is taken off, or left as it is.
+ */
+async function prepareMountPoint(
+  directory: string,
+  { clean }: { clean: boolean },
+): Promise<string> {
+  const what = `cannot mount on ${directory}`;
+  const mountPoint = canonicalMountPoint(directory);
+  const existing = mountAt(mountPoint);
+  if (existing?.type === FILE_SYSTEM_TYPE) {
+    if (!isStale(mountPoint)) {
+      throw new CliError({
+        exitCode: ExitCode.busy,
+        what,
+        why: `${existing.source} is already mounted there`,
+        try: `dynamicfs umount ${mountPoint}`,
+        code: "EBUSY",
+      });
+    }
+    if (clean) await detach(mountPoint, { lazy: true });
+    else return mountPoint;
+  }
+  try {
+    if (statSync(mountPoint).isDirectory()) return mountPoint;
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    throw toCliError(error, what, code === "ENOENT" ? `mkdir -p ${directory}` : undefined);
+  }
+  throw usageError(what, "it is not a directory");
+}
+
+/**
+ * Device specs that are paths become absolute, because the daemon works in the root directory, and lose their size:
+ * nothing is created here.
+ */
+function absoluteSpec(spec: string): string {
+  const parsed = parseDeviceSpec(spec);
+  return parsed.kind === "path" ? resolve(parsed.path) : spec;
+}

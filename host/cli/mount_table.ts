@@ -1,0 +1,83 @@
+/** What the kernel says is mounted: /proc/self/mountinfo (proc(5)). */
+import { lstatSync, readFileSync, realpathSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+
+/** The type by which /etc/fstab and the kernel's table know us. */
+export const FILE_SYSTEM_TYPE = "fuse.dynamicfs";
+
+export interface MountEntry {
+  readonly mountPoint: string;
+  readonly type: string;
+  readonly source: string;
+  readonly readOnly: boolean;
+  /** Who mounted it, for FUSE; null for others. */
+  readonly uid: number | null;
+}
+
+/** All mounts, in order: a later one covers an earlier one on the same directory. */
+export function readMounts(
+  text: string = readFileSync("/proc/self/mountinfo", "utf8"),
+): MountEntry[] {
+  return text.split("\n").flatMap((line) => {
+    const [before, after] = line.split(" - ");
+    if (before === undefined || after === undefined) return [];
+    const fields = before.split(" ");
+    const [type, source, superOptions = ""] = after.split(" ");
+    const mountPoint = fields[4];
+    if (mountPoint === undefined || type === undefined || source === undefined) return [];
+    const options = [...(fields[5] ?? "").split(","), ...superOptions.split(",")];
+    const user = options.find((option) => option.startsWith("user_id="));
+    return [
+      {
+        mountPoint: unescapeField(mountPoint),
+        type,
+        source: unescapeField(source),
+        readOnly: options.includes("ro"),
+        uid: user === undefined ? null : Number(user.slice("user_id=".length)),
+      },
+    ];
+  });
+}
+
+/** Our mounts. */
+export function ownMounts(): MountEntry[] {
+  return readMounts().filter((entry) => entry.type === FILE_SYSTEM_TYPE);
+}
+
+/** What is mounted on exactly that directory, topmost; undefined when nothing is. */
+export function mountAt(mountPoint: string): MountEntry | undefined {
+  return readMounts().findLast((entry) => entry.mountPoint === mountPoint);
+}
+
+/** Whether a mount's server is gone, so that every access fails. */
+export function isStale(mountPoint: string): boolean {
+  try {
+    lstatSync(mountPoint);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOTCONN";
+  }
+}
+
+/**
+ * The path by which the kernel knows a directory. Looks at the parent only, because a stale mount point cannot be
+ * looked at itself; a symbolic link to a mount point is followed when it can be.
+ */
+export function canonicalMountPoint(path: string): string {
+  const absolute = resolve(path);
+  try {
+    return realpathSync(absolute);
+  } catch {}
+  try {
+    return join(realpathSync(dirname(absolute)), basename(absolute));
+  } catch {
+    return absolute;
+  }
+}
+
+/** The kernel writes space, tab, newline and backslash as \040 and so on. */
+function unescapeField(field: string): string {
+  return field.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}
