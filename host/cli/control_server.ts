@@ -2,7 +2,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import type { Server, Socket } from "node:net";
 import { createServer } from "node:net";
-import { toCliError } from "./cli_error.ts";
+import { toCliError, usageError } from "./cli_error.ts";
 import type { ControlReply, ControlRequest, EndedNotice } from "./control_protocol.ts";
 import {
   CONNECTIONS_MAX,
@@ -12,6 +12,9 @@ import {
   REQUEST_BYTES_MAX,
   REQUESTS_PENDING_MAX,
 } from "./control_protocol.ts";
+
+/** unix(7): sun_path without its final zero. */
+const SOCKET_PATH_BYTES_MAX = 107;
 
 /** Answers a request; what it throws becomes an error reply. */
 export type ControlHandler = (request: ControlRequest) => Promise<unknown>;
@@ -33,7 +36,11 @@ export class ControlServer {
     this.#server.maxConnections = CONNECTIONS_MAX;
   }
 
+  /** @throws {CliError} Exit code 2 when the path is longer than the system takes: it would be cut silently. */
   async listen(): Promise<void> {
+    if (Buffer.byteLength(this.#path) > SOCKET_PATH_BYTES_MAX) {
+      throw usageError(this.#path, `a socket's path has at most ${SOCKET_PATH_BYTES_MAX} bytes`);
+    }
     rmSync(this.#path, { force: true });
     // The socket is created with the umask's permissions: closed to others from its first moment.
     const umask = process.umask(0o177);

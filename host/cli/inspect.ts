@@ -14,7 +14,11 @@ import { memoryBytesOf } from "./sizes.ts";
 export async function inspect(invocation: Invocation, output: Output): Promise<ExitCode> {
   const spec = invocation.one("DEV");
   const kind = invocation.one("WHAT");
-  const target = targetOf(kind, invocation.many("WHERE").map(wholeNumber));
+  const target = targetOf(
+    kind,
+    invocation.many("WHERE").map(wholeNumber),
+    invocation.count("verbose") > 0,
+  );
   const record = await withEngine(
     {
       specs: [spec],
@@ -29,25 +33,27 @@ export async function inspect(invocation: Invocation, output: Output): Promise<E
   return ExitCode.ok;
 }
 
-function targetOf(kind: string, numbers: readonly number[]): InspectTarget {
-  const [first, second, third] = numbers;
+function targetOf(kind: string, numbers: readonly number[], verbose: boolean): InspectTarget {
+  const [first, type, offset] = numbers;
+  const needed = (what: string): number => {
+    if (first !== undefined) return first;
+    throw usageError(`inspect ${kind}`, `WHERE is missing: ${what}`, "dynamicfs inspect --help");
+  };
   switch (kind) {
     case "page":
-      if (first === undefined) {
-        throw usageError("inspect page", "WHERE is missing: the block of the page");
-      }
-      return { kind, block: first };
+      return { kind, block: needed("the block of the page") };
+    case "region":
+      return { kind, region: needed("the number of the region") };
     case "item":
-      if (first === undefined) {
-        throw usageError("inspect item", "WHERE is missing: object id, then type and offset");
-      }
       return {
         kind,
-        objectId: first,
-        ...(second === undefined ? {} : { type: second }),
-        ...(third === undefined ? {} : { offset: third }),
+        objectId: needed("an object id, then a type and an offset if you like"),
+        ...(type === undefined ? {} : { type }),
+        ...(offset === undefined ? {} : { offset }),
       };
     case "journal":
+      return { kind, entries: verbose };
+    case "tree":
       return { kind };
     default:
       return { kind: "superblock" };

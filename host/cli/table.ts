@@ -263,21 +263,25 @@ export const COMMANDS: readonly Command[] = [
       { name: "DEV", complete: "file", summary: "An image file or a block device" },
       {
         name: "WHAT",
-        choices: ["superblock", "page", "journal", "item"],
+        choices: ["superblock", "tree", "page", "journal", "item", "region"],
         summary: "Which kind of record",
       },
       {
         name: "WHERE",
         optional: true,
         many: true,
-        summary: "For a page its block; for an item its object id, type and offset",
+        summary:
+          "For a page its block; for an item its object id, type and offset; for a region its number",
       },
     ],
     flags: [MEMORY],
     examples: [
       { command: "dynamicfs inspect ./a.img superblock", does: "the superblocks, newest first" },
       { command: "dynamicfs inspect ./a.img page 4096", does: "the tree page at block 4096" },
-      { command: "dynamicfs inspect ./a.img journal", does: "what would be replayed" },
+      {
+        command: "dynamicfs inspect ./a.img journal -v",
+        does: "what would be replayed, item by item",
+      },
       { command: "dynamicfs inspect ./a.img item 1", does: "all items of the root directory" },
     ],
     load: async () => (await import("./inspect.ts")).inspect,
