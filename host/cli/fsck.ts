@@ -1,5 +1,5 @@
 /** `dynamicfs fsck`: checks a pool that is not mounted, and changes nothing. */
-import { fsck as check } from "../maintain/fsck.ts";
+import { fsck as check, type FsckProgress } from "../maintain/fsck.ts";
 import { withEngine } from "./engine.ts";
 import { ExitCode } from "./exit_codes.ts";
 import type { Invocation } from "./invocation.ts";
@@ -18,6 +18,7 @@ export async function fsck(invocation: Invocation, output: Output): Promise<Exit
     },
     ({ environment, devices }) =>
       check(environment, devices, {
+        data: !invocation.is("no-data"),
         onProgress: (progress) => output.progress(progressLine(progress), { ...progress }),
       }),
   );
@@ -33,12 +34,19 @@ export async function fsck(invocation: Invocation, output: Output): Promise<Exit
   else {
     const counts = Object.entries(report.counts).map(([name, count]) => `${count} ${name}`);
     if (counts.length > 0) output.message(`checked ${counts.join(", ")}`);
-    output.data(report.clean ? "clean" : `${report.errors.length} errors`);
+    if (report.errors.length < report.errorCount) {
+      output.message(`the first ${report.errors.length} errors are shown`);
+    }
+    const incomplete = report.complete ? "" : ", some parts could not be checked";
+    output.data(`${report.clean ? "clean" : `${report.errorCount} errors`}${incomplete}`);
+    if (report.needsRecovery)
+      output.message("it was not unmounted cleanly: the next mount replays its journal");
   }
-  return report.clean ? ExitCode.ok : ExitCode.dataErrors;
+  if (!report.clean) return ExitCode.dataErrors;
+  return report.complete ? ExitCode.ok : ExitCode.partial;
 }
 
-function progressLine(progress: { phase: string; done: number; total: number | null }): string {
+function progressLine(progress: FsckProgress): string {
   const { phase, done, total } = progress;
   if (total === null || total === 0) return `fsck ${phase} ${done}`;
   return `fsck ${phase} ${Math.min(100, Math.floor((100 * done) / total))}% ${done}/${total}`;

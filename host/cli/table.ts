@@ -241,13 +241,20 @@ export const COMMANDS: readonly Command[] = [
     name: "fsck",
     summary: "Check everything on a pool that is not mounted",
     description: [
-      "Reads the superblocks, the trees, the space maps and the journal, and compares them. Changes nothing.",
-      "Exits with 0 when all is well and with 11 when errors were found.",
+      "Reads the superblocks, the trees, the space maps and the journal, and compares them; then all data against its checksums. Changes nothing.",
+      "Exits with 0 when all is well, with 11 when errors were found, and with 3 when parts could not be checked.",
     ],
     effect: "read",
     schema: "dynamicfs.fsck/1",
     arguments: [DEVICES],
-    flags: [MEMORY],
+    flags: [
+      {
+        name: "no-data",
+        kind: "boolean",
+        summary: "Check structures only, do not read the files' data",
+      },
+      MEMORY,
+    ],
     examples: [
       { command: "dynamicfs fsck ./a.img", does: "check, with progress on a terminal" },
       { command: "dynamicfs fsck ./a.img --ndjson", does: "progress and findings as JSON lines" },
