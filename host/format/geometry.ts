@@ -7,7 +7,7 @@ import { FsError } from "../base/fs_error.ts";
 
 export const BLOCK_BYTES = 4096;
 export const PAGE_BYTES = 16384;
-export const PAGE_BLOCKS = PAGE_BYTES / BLOCK_BYTES;
+export const PAGE_BLOCKS: number = PAGE_BYTES / BLOCK_BYTES;
 /** Blocks before the first ring: left to boot loaders and partition tables. */
 export const BOOT_BLOCKS = 16;
 export const RING_SLOTS = 8;
@@ -15,7 +15,7 @@ export const RING_SLOTS = 8;
 export const RING_BLOCKS = 16;
 export const REGION_BLOCKS_MIN = 32768;
 export const REGIONS_MAX = 65536;
-export const DEVICE_BYTES_MIN = 32 * 1024 * 1024;
+export const DEVICE_BYTES_MIN: number = 32 * 1024 * 1024;
 /** Copies of a metadata page, and of each bitmap, on a single device. */
 export const COPIES = 2;
 
@@ -48,7 +48,7 @@ export function geometryFor(sizeBytes: number): Geometry {
   const regionCount = Math.ceil(blockCount / regionBlocks);
   const mapBlocks = regionBlocks / 8 / BLOCK_BYTES;
   const mapAreaBlocks = regionCount * 2 * mapBlocks;
-  const journalBytes = Math.min(Math.max(sizeBytes / 64, 4 * 1024 * 1024), 128 * 1024 * 1024);
+  const journalBytes = Math.min(Math.max(sizeBytes / 64, 8 * 1024 * 1024), 128 * 1024 * 1024);
   const journalBlocks = Math.floor(journalBytes / BLOCK_BYTES);
   const journalStart = BOOT_BLOCKS + RING_BLOCKS;
   const secondRing = blockCount - RING_BLOCKS;

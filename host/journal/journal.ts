@@ -41,7 +41,9 @@ import {
 import type { Pool } from "../pool/pool.ts";
 
 /** The largest commit, and so the length of a half: part of the format, since a reader must have room for it. */
-export const COMMIT_BYTES_MAX = 2 * 1024 * 1024;
+export const COMMIT_BYTES_MAX: number = 2 * 1024 * 1024;
+/** Left for the commit that a checkpoint may need before it can free anything. */
+const RESERVE_BLOCKS = (2 * COMMIT_BYTES_MAX) / BLOCK_BYTES;
 export const JOURNAL_MEMORY_BYTES: number = 2 * COMMIT_BYTES_MAX;
 
 /** A place in the journal from which replay can begin. */
@@ -80,6 +82,7 @@ export class Journal {
   #sealRequested = false;
   #roomWaiters: ((status: number) => void)[] = [];
   #failed = 0;
+  #urgent = false;
   /** True while a transaction's entries are being appended: the half may not be sealed. */
   #inTransaction = false;
 
@@ -253,8 +256,13 @@ export class Journal {
     if (this.#sealRequested) this.#pump();
   }
 
-  /** Makes everything appended so far durable; callers that come while a commit is under way share the next. */
-  commit(done: Done): void {
+  /**
+   * Makes everything appended so far durable; callers that come while a commit is under way share the next.
+   *
+   * @param urgent A checkpoint waits for it: may use the last of the area, which others leave free.
+   */
+  commit(done: Done, urgent = false): void {
+    if (urgent) this.#urgent = true;
     if (this.#failed < 0) {
       done(this.#failed);
       return;
@@ -317,10 +325,12 @@ export class Journal {
     const blockCount = roundUp(this.#used, BLOCK_BYTES) / BLOCK_BYTES;
     const at = this.#tail % this.#blocks;
     const skipped = at + blockCount > this.#blocks ? this.#blocks - at : 0;
-    if (this.#tail + skipped + blockCount - this.#head > this.#blocks) {
+    const kept = this.#urgent ? 0 : RESERVE_BLOCKS;
+    if (this.#tail + skipped + blockCount - this.#head > this.#blocks - kept) {
       this.#needCheckpoint();
       return;
     }
+    this.#urgent = false;
     this.#tail += skipped;
     const half = this.#halves[this.#open];
     const byteLength = this.#used;

@@ -27,7 +27,7 @@ const GATHER_TRIES_MAX = 1000;
 
 /** What the data half does around the synchronous step. */
 export interface CheckpointHooks {
-  /** Writes what is buffered at the start. */
+  /** Writes what is buffered at the start; ends early under pressure, since nothing depends on it being complete. */
   flushData(): Task<void>;
   /**
    * Called after the generation has been closed: buffered data that only the journal before this instant holds is
@@ -92,6 +92,7 @@ export function* checkpoint(
   };
   pages.generation = generation + 1;
   store.changedSinceCheckpoint = false;
+  store.pressure = false;
   const relogged = hooks.relog();
   // --- end of the synchronous step ---
 
@@ -99,7 +100,7 @@ export function* checkpoint(
   yield* pages.writeSealed(sealed);
   yield* pages.settleHeals();
   if (relogged) {
-    const status = yield (resume) => store.commitJournal(resume);
+    const status = yield (resume) => store.journal.commit(resume, true);
     if (status < 0) throw new FsError(EIO, "checkpoint/relog", `Cannot write the journal: error ${status}`);
   }
   yield* barrier(store);

@@ -39,7 +39,7 @@ import type { Space } from "./space.ts";
 const FLAG_DIRTY = 2;
 const LOAD_BUFFERS = 32;
 /** Frames that an operation may take without waiting: copies of a few paths, splits and a merge. */
-export const FRAMES_PER_OPERATION = 384;
+export const FRAMES_PER_OPERATION = 128;
 const WRITE_PAGES_MAX = 32;
 const WRITES_IN_FLIGHT_MAX = 32;
 

@@ -126,6 +126,11 @@ export class Space {
     return this.pendingBlocks + this.#closingBlocks + this.#readyBlocks();
   }
 
+  /** Freed by transactions, and reusable after a checkpoint. */
+  get awaitedBlocks(): number {
+    return this.pendingBlocks + this.#closingBlocks;
+  }
+
   get pendingIsLarge(): boolean {
     return this.#pending.length > PENDING_RUNS_MAX || this.#dirtyCount > this.#imageCapacity / 2;
   }

@@ -10,7 +10,8 @@
  */
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
-import { EIO, EROFS } from "../base/errno.ts";
+import { EIO, ENOMEM, ENOSPC, EROFS } from "../base/errno.ts";
+import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
@@ -28,6 +29,8 @@ import { Tree } from "./tree.ts";
 /** Journal bytes that one transaction may append. */
 export const TRANSACTION_BYTES_MAX: number = 320 * 1024;
 const SCRATCH_BYTES = 8400;
+/** What a checkpoint must free to be worth waiting for: it takes about as many blocks as it replaces of its own. */
+const CHECKPOINT_GAIN_BLOCKS = 512;
 
 type Log = (level: "info" | "warn" | "error", event: string, fields: Record<string, unknown>) => void;
 
@@ -41,6 +44,8 @@ export interface StoreOptions {
   readonly frameCount: number;
   readonly readOnly: boolean;
   readonly log: Log;
+  /** Calls back from the loop's next turn. */
+  readonly post: (callback: () => void) => void;
 }
 
 export class Store implements ItemStore {
@@ -54,6 +59,7 @@ export class Store implements ItemStore {
   readonly spaceTree: Tree;
   readonly poolTree: Tree;
   readonly log: Log;
+  readonly post: (callback: () => void) => void;
   readonly readOnly: boolean;
   readonly scratchAddress: number;
   readonly journalMemory: number;
@@ -66,6 +72,8 @@ export class Store implements ItemStore {
   requestCheckpoint: () => void = () => {};
   /** Resumes when the next checkpoint to start has ended. */
   whenCheckpointed: (resume: (status: number) => void) => void = (resume) => resume(-EIO);
+  /** Journal bytes that a checkpoint may append to keep logged data: always left free in the open half. */
+  relogBytes: () => number = () => 0;
   /** Data blocks buffered in memory that will need space. */
   blocksOwed: () => number = () => 0;
 
@@ -86,8 +94,6 @@ export class Store implements ItemStore {
 
   #open = false;
   #changed = false;
-  #intent = 0;
-  #checkpointsWaited = 0;
 
   constructor(options: StoreOptions) {
     const { core, layout } = options;
@@ -97,6 +103,7 @@ export class Store implements ItemStore {
     this.geometry = options.geometry;
     this.readOnly = options.readOnly;
     this.log = options.log;
+    this.post = options.post;
     this.blockBuffer = layout.take(16 * 4096, 4096);
     this.scratchAddress = layout.take(SCRATCH_BYTES, 8);
     this.journalMemory = layout.take(JOURNAL_MEMORY_BYTES, 4096);
@@ -142,49 +149,72 @@ export class Store implements ItemStore {
     assert(!this.#open || !this.#changed, "a changed transaction was left open");
     this.#open = true;
     this.#changed = false;
-    this.#intent = intent;
     const { pages, space } = this;
+    if (this.replaying) return this.#beginReplay();
     const dirty = pages.dirtyFrames;
     if (dirty > pages.frameCount >> 1) this.requestCheckpoint();
-    if (dirty > (pages.frameCount >> 2) * 3 || !pages.makeFree(FRAMES_PER_OPERATION)) {
-      throw new Retry(this.whenCheckpointed);
-    }
-    if (!this.replaying) {
-      if (this.journal.room < TRANSACTION_BYTES_MAX) throw new Retry((resume) => this.#waitForRoom(resume));
-      if (this.journal.failed < 0) return this.journal.failed;
-    }
+    if (dirty > (pages.frameCount >> 2) * 3 || !pages.makeFree(FRAMES_PER_OPERATION)) this.#waitForCheckpoint();
+    if (this.journal.failed < 0) return this.journal.failed;
+    if (this.journal.room < 2 * TRANSACTION_BYTES_MAX + this.relogBytes()) this.waitForRoom();
+    if (this.journal.usedBytes > this.journal.sizeBytes / 2) this.requestCheckpoint();
     if (space.pendingIsLarge) this.requestCheckpoint();
-    if (space.readyPageCount < FRAMES_PER_OPERATION >> 1) {
-      const status = space.readyPages(FRAMES_PER_OPERATION >> 1);
-      if (status < 0) return this.#noSpace(status);
+    if (space.readyPageCount < FRAMES_PER_OPERATION) {
+      const status = space.readyPages(FRAMES_PER_OPERATION);
+      if (status < 0 && space.readyPageCount < 32) return this.#noSpace(status, 0);
     }
     const free = space.freeBlocks - this.blocksOwed();
-    const floor = intent === INTENT_SHRINK ? space.reserveBlocks >> 3 : space.reserveBlocks;
-    if (free < floor && !this.replaying) {
+    if (intent === INTENT_SHRINK) {
       // The last of the reserve serves removals even when a checkpoint has nothing to give back.
-      const status = this.#noSpace(-28);
-      if (intent !== INTENT_SHRINK) return status;
+      if (free < space.reserveBlocks >> 3 && space.pendingBlocks > CHECKPOINT_GAIN_BLOCKS) this.#waitForCheckpoint();
+      return 0;
     }
-    this.#checkpointsWaited = 0;
-    return 0;
+    return free < space.reserveBlocks ? this.#noSpace(-ENOSPC, space.reserveBlocks - free) : 0;
   }
 
-  /** −ENOSPC, unless a checkpoint will free something: then waits for it, once. */
-  #noSpace(status: number): number {
-    const coming = this.space.comingBlocks;
-    if (coming > 0 && this.#checkpointsWaited < 2) {
-      this.#checkpointsWaited++;
-      throw new Retry(this.whenCheckpointed);
+  /** Replay cannot be interrupted by a checkpoint: what it changes must fit into the cache. */
+  #beginReplay(): number {
+    if (!this.pages.makeFree(FRAMES_PER_OPERATION)) {
+      throw new FsError(
+        ENOMEM,
+        "recovery/memory",
+        "Cannot recover the volume: the changes since its last checkpoint do not fit into memory; mount it with a larger --memory",
+      );
     }
-    this.#checkpointsWaited = 0;
+    const status = this.space.readyPages(FRAMES_PER_OPERATION);
+    return status < 0 && this.space.readyPageCount < 32 ? status : 0;
+  }
+
+  /** −ENOSPC, unless a checkpoint will free what is missing: then waits for it. */
+  #noSpace(status: number, missing: number): number {
+    if (this.space.awaitedBlocks > missing + CHECKPOINT_GAIN_BLOCKS) this.#waitForCheckpoint();
     return status;
   }
 
-  /** Set by the data half: the journal may be sealed only with the buffered data that its renames depend on. */
-  sealWhenOrdered: (resume: (status: number) => void) => void = (resume) => this.journal.whenRoom(resume);
+  /** Whether `count` more blocks of data can be promised. Returns 0 or −ENOSPC; throws Retry while that may change. */
+  promise(count: number): number {
+    const free = this.space.freeBlocks - this.blocksOwed() - this.space.reserveBlocks;
+    return free < count ? this.#noSpace(-ENOSPC, count - free) : 0;
+  }
 
-  #waitForRoom(resume: (status: number) => void): void {
-    this.sealWhenOrdered(resume);
+  /** Somebody waits for a checkpoint or for journal room: a checkpoint under way must not wait for them. */
+  pressure = false;
+  onPressure: () => void = () => {};
+
+  #waitForCheckpoint(): never {
+    throw new Retry((resume) => {
+      this.pressure = true;
+      this.whenCheckpointed(resume);
+      this.onPressure();
+    });
+  }
+
+  /** Throws a Retry that waits until the journal's open half has room. */
+  waitForRoom(): never {
+    throw new Retry((resume) => {
+      this.pressure = true;
+      this.journal.whenRoom(resume);
+      this.onPressure();
+    });
   }
 
   commit(): void {
@@ -192,9 +222,9 @@ export class Store implements ItemStore {
     this.#open = false;
     if (!this.#changed) return;
     this.#changed = false;
-    const sequence = this.transaction++;
     this.transactions++;
-    if (!this.replaying) this.journal.endTransaction(sequence);
+    // Replay counts by the numbers that the journal holds.
+    if (!this.replaying) this.journal.endTransaction(this.transaction++);
   }
 
   get(oid: number, type: number, offset: number): number {
@@ -283,6 +313,13 @@ export class Store implements ItemStore {
   logTruncate(ino: number, size: number): void {
     this.#change();
     if (!this.replaying) this.journal.appendTruncate(ino, size);
+  }
+
+  /** Opens a transaction at a checkpoint's instant, in the room that begin always leaves for it. */
+  openRelog(): void {
+    assert(!this.#open || !this.#changed, "a changed transaction was left open");
+    this.#open = true;
+    this.#changed = false;
   }
 
   /** Makes every transaction so far durable. */

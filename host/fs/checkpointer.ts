@@ -1,0 +1,119 @@
+/** When checkpoints run: periodically, on pressure, on demand; one at a time. */
+import { EIO } from "../base/errno.ts";
+import { spawn } from "../base/task.ts";
+import type { Superblock } from "../format/superblock.ts";
+import { checkpoint, type CheckpointHooks } from "../store/checkpoint.ts";
+import type { Store } from "../store/store.ts";
+
+export class Checkpointer {
+  readonly #store: Store;
+  readonly #hooks: CheckpointHooks;
+  readonly #timer: (delayMs: number, callback: () => void) => () => void;
+  readonly #post: (callback: () => void) => void;
+  readonly #intervalMs: number;
+  readonly #needed: () => boolean;
+  #running = false;
+  #requested = false;
+  #waiters: ((status: number) => void)[] = [];
+  #idleWaiters: ((status: number) => void)[] = [];
+  #cancel: (() => void) | null = null;
+  #stopped = true;
+
+  /** Of the last durable checkpoint. */
+  superblock: Superblock;
+  count = 0;
+  pages = 0;
+
+  constructor(options: {
+    store: Store;
+    superblock: Superblock;
+    hooks: CheckpointHooks;
+    timer: (delayMs: number, callback: () => void) => () => void;
+    post: (callback: () => void) => void;
+    intervalMs: number;
+    /** Whether anything changed since the last checkpoint. */
+    needed: () => boolean;
+  }) {
+    this.#store = options.store;
+    this.superblock = options.superblock;
+    this.#hooks = options.hooks;
+    this.#timer = options.timer;
+    this.#post = options.post;
+    this.#intervalMs = options.intervalMs;
+    this.#needed = options.needed;
+    this.#store.requestCheckpoint = () => this.#request();
+    this.#store.whenCheckpointed = (resume) => this.whenDone(resume);
+  }
+
+  start(): void {
+    this.#stopped = false;
+    this.#arm();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancel?.();
+    this.#cancel = null;
+  }
+
+  /** Resumes when a checkpoint has become durable (the one under way counts: see Store.begin, which asks again). */
+  whenDone(resume: (status: number) => void): void {
+    this.#waiters.push(resume);
+    this.#request();
+  }
+
+  whenIdle(resume: (status: number) => void): void {
+    if (!this.#running) resume(0);
+    else this.#idleWaiters.push(resume);
+  }
+
+  #arm(): void {
+    if (this.#stopped) return;
+    this.#cancel = this.#timer(this.#intervalMs, () => {
+      if (this.#needed()) this.#request();
+      this.#arm();
+    });
+  }
+
+  #request(): void {
+    if (this.#running || this.#requested) {
+      this.#requested = this.#requested || !this.#running;
+      return;
+    }
+    this.#requested = true;
+    this.#post(() => this.#run());
+  }
+
+  #run(): void {
+    this.#requested = false;
+    if (this.#running) return;
+    const store = this.#store;
+    if (store.faulted !== null || store.readOnly) {
+      this.#wake(-EIO);
+      return;
+    }
+    this.#running = true;
+    // Those who wait now are served by this checkpoint; those who come while it runs too, and ask again if they must.
+    spawn(checkpoint(store, this.#hooks, this.superblock, { clean: false, replayPosition: null }), (error, result) => {
+      this.#running = false;
+      if (error !== null || result === undefined) {
+        store.fault(error);
+        this.#wake(-EIO);
+      } else {
+        this.superblock = result.superblock;
+        this.count++;
+        this.pages += result.pages;
+        this.#wake(0);
+      }
+      const idle = this.#idleWaiters;
+      this.#idleWaiters = [];
+      for (const resume of idle) resume(0);
+    });
+  }
+
+  #wake(status: number): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const resume of waiters) resume(status);
+  }
+}

@@ -1,0 +1,22 @@
+/** What the names half asks of the data half. */
+import type { Attributes } from "./file_system.ts";
+
+export interface DataHooks {
+  /** Overrides size, mtime, ctime, blocks of attributes with newer buffered values. */
+  overlay(ino: number, out: Attributes): void;
+  /**
+   * Prepares a size change inside an open transaction; looks at keys (may throw Retry) and returns 0 or −errno; then
+   * `truncateApply` puts and removes (bounded work) and returns the blocks (4 KiB) freed.
+   */
+  truncatePrepare(ino: number, size: number, newSize: number): number;
+  truncateApply(ino: number, size: number, newSize: number): number;
+  /** The inode's last link and reference are gone: free it in the background; (0, ORPHAN, ino) already exists. */
+  reap(ino: number): void;
+  /**
+   * The file's buffered data goes into the journal before what the caller is about to append (rename over). Call before
+   * begin; may throw Retry.
+   */
+  orderData(ino: number): void;
+  /** Times changed explicitly (utimens, chmod …): buffered ones give way. */
+  attributesChanged(ino: number, out: Attributes): void;
+}

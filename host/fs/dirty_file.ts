@@ -1,0 +1,64 @@
+/** A file with buffered data: what is newer in memory than in the tree. */
+export class DirtyFile {
+  readonly ino: number;
+  /** Map of the coalescer. */
+  readonly map: number;
+  size: number;
+  mtime = 0;
+  mtimeNs = 0;
+  ctime = 0;
+  ctimeNs = 0;
+  /** The buffered times are newer than the inode's. */
+  timesDirty = false;
+  /** Pieces whose write, or the transaction after it, is under way. */
+  inFlight = 0;
+  /** Blocks written since the last fsync, as pairs (first block, count); null: too many to list. */
+  unlogged: number[] | null = [];
+  unloggedBlocks = 0;
+  /** Blocks whose newest data the journal holds although no extent does: pairs. */
+  logged: number[] = [];
+  loggedBlocks = 0;
+  /** Where the last extent on disk ended: the goal of the next. */
+  goal = 0;
+  /** Bytes of block 0 may lie in an INLINE item. */
+  hasInline = false;
+  /** Being freed: no new writes. */
+  closed = false;
+  /** −errno of a write that failed, until someone has been told. */
+  error = 0;
+  #idleWaiters: ((status: number) => void)[] = [];
+
+  constructor(ino: number, map: number, size: number) {
+    this.ino = ino;
+    this.map = map;
+    this.size = size;
+  }
+
+  noteWritten(block: number, count: number): void {
+    this.unloggedBlocks += count;
+    const list = this.unlogged;
+    if (list === null) return;
+    const last = list.length - 2;
+    if (last >= 0 && (list[last] as number) + (list[last + 1] as number) === block) {
+      list[last + 1] = (list[last + 1] as number) + count;
+      return;
+    }
+    if (list.length >= UNLOGGED_RUNS_MAX * 2) this.unlogged = null;
+    else list.push(block, count);
+  }
+
+  whenIdle(resume: (status: number) => void): void {
+    if (this.inFlight === 0) resume(0);
+    else this.#idleWaiters.push(resume);
+  }
+
+  pieceDone(): void {
+    this.inFlight--;
+    if (this.inFlight > 0) return;
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const resume of waiters) resume(0);
+  }
+}
+
+const UNLOGGED_RUNS_MAX = 64;

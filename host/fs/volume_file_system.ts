@@ -1,0 +1,209 @@
+/** The two halves of the file system, names and data, as one FileSystem. */
+import { BLOCK_BYTES } from "../format/geometry.ts";
+import type { Done } from "../device/device.ts";
+import type { Store } from "../store/store.ts";
+import type { FileData } from "./file_data.ts";
+import type {
+  AttributeChange,
+  Attributes,
+  DirectorySink,
+  FileSystem,
+  NewNode,
+  ReadResult,
+  VolumeSpace,
+} from "./file_system.ts";
+import type { Namespace } from "./namespace.ts";
+
+export class VolumeFileSystem implements FileSystem {
+  readonly #store: Store;
+  readonly #names: Namespace;
+  readonly #data: FileData;
+
+  constructor(store: Store, names: Namespace, data: FileData) {
+    this.#store = store;
+    this.#names = names;
+    this.#data = data;
+  }
+
+  get readOnly(): boolean {
+    return this.#store.readOnly || this.#store.faulted !== null;
+  }
+
+  lookup(parent: number, nameAddress: number, nameLength: number, out: Attributes): number {
+    return this.#names.lookup(parent, nameAddress, nameLength, out);
+  }
+
+  getAttributes(ino: number, out: Attributes): number {
+    return this.#names.getAttributes(ino, out);
+  }
+
+  setAttributes(ino: number, change: AttributeChange, out: Attributes): number {
+    return this.#names.setAttributes(ino, change, out);
+  }
+
+  makeNode(parent: number, nameAddress: number, nameLength: number, node: NewNode, out: Attributes): number {
+    return this.#names.makeNode(parent, nameAddress, nameLength, node, out);
+  }
+
+  makeDirectory(parent: number, nameAddress: number, nameLength: number, node: NewNode, out: Attributes): number {
+    return this.#names.makeDirectory(parent, nameAddress, nameLength, node, out);
+  }
+
+  makeSymlink(
+    parent: number,
+    nameAddress: number,
+    nameLength: number,
+    targetAddress: number,
+    targetLength: number,
+    node: NewNode,
+    out: Attributes,
+  ): number {
+    return this.#names.makeSymlink(parent, nameAddress, nameLength, targetAddress, targetLength, node, out);
+  }
+
+  makeUnnamed(parent: number, node: NewNode, out: Attributes): number {
+    return this.#names.makeUnnamed(parent, node, out);
+  }
+
+  link(ino: number, newParent: number, nameAddress: number, nameLength: number, out: Attributes): number {
+    return this.#names.link(ino, newParent, nameAddress, nameLength, out);
+  }
+
+  unlink(parent: number, nameAddress: number, nameLength: number): number {
+    return this.#names.unlink(parent, nameAddress, nameLength);
+  }
+
+  removeDirectory(parent: number, nameAddress: number, nameLength: number): number {
+    return this.#names.removeDirectory(parent, nameAddress, nameLength);
+  }
+
+  rename(
+    parent: number,
+    nameAddress: number,
+    nameLength: number,
+    newParent: number,
+    newNameAddress: number,
+    newNameLength: number,
+    flags: number,
+  ): number {
+    return this.#names.rename(parent, nameAddress, nameLength, newParent, newNameAddress, newNameLength, flags);
+  }
+
+  readLink(ino: number, bufferAddress: number, bufferLength: number): number {
+    return this.#names.readLink(ino, bufferAddress, bufferLength);
+  }
+
+  readDirectory(ino: number, cookie: number, sink: DirectorySink): number {
+    return this.#names.readDirectory(ino, cookie, sink);
+  }
+
+  parentOf(ino: number): number {
+    return this.#names.parentOf(ino);
+  }
+
+  getXattr(ino: number, nameAddress: number, nameLength: number, bufferAddress: number, bufferLength: number): number {
+    return this.#names.getXattr(ino, nameAddress, nameLength, bufferAddress, bufferLength);
+  }
+
+  setXattr(
+    ino: number,
+    nameAddress: number,
+    nameLength: number,
+    valueAddress: number,
+    valueLength: number,
+    flags: number,
+  ): number {
+    return this.#names.setXattr(ino, nameAddress, nameLength, valueAddress, valueLength, flags);
+  }
+
+  listXattr(ino: number, bufferAddress: number, bufferLength: number): number {
+    return this.#names.listXattr(ino, bufferAddress, bufferLength);
+  }
+
+  removeXattr(ino: number, nameAddress: number, nameLength: number): number {
+    return this.#names.removeXattr(ino, nameAddress, nameLength);
+  }
+
+  space(out: VolumeSpace): number {
+    const { space, geometry } = this.#store;
+    const free = Math.max(0, space.freeBlocks + space.comingBlocks - this.#data.pool.dirtyBlocks);
+    out.blockBytes = BLOCK_BYTES;
+    out.blocks = geometry.blockCount;
+    out.blocksFree = free;
+    out.blocksAvailable = Math.max(0, free - space.reserveBlocks);
+    out.files = this.#store.objectCount + free;
+    out.filesFree = out.blocksAvailable;
+    return 0;
+  }
+
+  remember(ino: number, count: number): void {
+    this.#names.remember(ino, count);
+  }
+
+  forget(ino: number, count: number): void {
+    this.#names.forget(ino, count);
+  }
+
+  read(ino: number, offset: number, byteLength: number, done: (result: ReadResult) => void): void {
+    this.#data.read(ino, offset, byteLength, done);
+  }
+
+  write(ino: number, offset: number, address: number, byteLength: number, killPrivileges: boolean): number {
+    if (killPrivileges) {
+      const status = this.#names.killPrivileges(ino);
+      if (status < 0) return status;
+    }
+    return this.#data.write(ino, offset, address, byteLength);
+  }
+
+  writeOwned(
+    ino: number,
+    offset: number,
+    address: number,
+    byteLength: number,
+    runAddress: number,
+    runBlocks: number,
+    killPrivileges: boolean,
+  ): number {
+    if (killPrivileges) {
+      const status = this.#names.killPrivileges(ino);
+      if (status < 0) {
+        this.#data.pool.give(runAddress, runBlocks);
+        return status;
+      }
+    }
+    return this.#data.writeOwned(ino, offset, address, byteLength, runAddress, runBlocks);
+  }
+
+  fallocate(ino: number, mode: number, offset: number, byteLength: number): number {
+    return this.#data.fallocate(ino, mode, offset, byteLength);
+  }
+
+  seek(ino: number, offset: number, whence: number): number {
+    return this.#data.seek(ino, offset, whence);
+  }
+
+  fsync(ino: number, _dataOnly: boolean, done: Done): void {
+    this.#data.fsync(ino, done);
+  }
+
+  sync(done: Done): void {
+    if (this.#store.readOnly) {
+      done(0);
+      return;
+    }
+    this.#data.sync(done);
+  }
+
+  takeBuffer(blockCount: number): number {
+    return this.#data.pool.take(blockCount);
+  }
+
+  giveBuffer(address: number, blockCount: number): void {
+    this.#data.pool.give(address, blockCount);
+  }
+
+  whenBuffers(resume: (status: number) => void): void {
+    this.#data.pool.whenRoom(resume);
+  }
+}

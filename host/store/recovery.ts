@@ -1,0 +1,204 @@
+/**
+ * Recovery: applies the journal's transactions since the checkpoint, in order. SPEC §7.3.
+ *
+ * Two passes over the journal. The first marks every data run that a transaction took, so that nothing else is put
+ * there while the second applies items. Replay cannot be interrupted by a checkpoint; its end is one.
+ */
+import { EIO, EUCLEAN } from "../base/errno.ts";
+import { FsError } from "../base/fs_error.ts";
+import { getI64, getU64 } from "../base/bytes.ts";
+import { retrying, RetryFailed, type Task } from "../base/task.ts";
+import {
+  COMMIT_HEADER_BYTES,
+  ENTRY_ALLOCATE,
+  ENTRY_DATA,
+  ENTRY_DATA_BYTES,
+  ENTRY_END,
+  ENTRY_FREE,
+  ENTRY_ITEM_BYTES,
+  ENTRY_PUT,
+  ENTRY_REMOVE,
+  ENTRY_TRUNCATE,
+  entryLength,
+} from "../format/journal_record.ts";
+import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
+import { BLOCK_BYTES } from "../format/geometry.ts";
+import { EXTENT_BLOCK_COUNT } from "../format/extent.ts";
+import { addressBlock } from "../format/page_pointer.ts";
+import type { Superblock } from "../format/superblock.ts";
+import { type JournalPosition, readCommit } from "../journal/journal.ts";
+import { INTENT_SHRINK } from "./item_store.ts";
+import type { Store } from "./store.ts";
+
+/** The data half's part: buffered data that the journal alone holds. */
+export interface ReplayTarget {
+  replayData(
+    ino: number,
+    offset: number,
+    size: number,
+    mtime: number,
+    mtimeNs: number,
+    address: number,
+    byteLength: number,
+  ): void;
+  replayDrop(ino: number, fileBlock: number, count: number): void;
+  replayTruncate(ino: number, size: number): void;
+  replayRemoved(ino: number): void;
+}
+
+export interface RecoveryResult {
+  readonly transactions: number;
+  readonly commits: number;
+  /** Where the log goes on. */
+  readonly position: JournalPosition;
+}
+
+export function* recover(store: Store, superblock: Superblock, target: ReplayTarget): Task<RecoveryResult> {
+  const area = {
+    start: superblock.geometry.journalStart,
+    blocks: superblock.geometry.journalBlocks,
+    poolUuid: superblock.poolUuid,
+  };
+  const begin: JournalPosition = {
+    sequence: superblock.journalSequence,
+    block: superblock.journalBlock,
+    chain: superblock.journalChain,
+  };
+  let transactions = 0;
+  let commits = 0;
+  let position = begin;
+  try {
+    for (const pass of ["mark", "apply"] as const) {
+      position = begin;
+      // The commits of one pass cannot be more than blocks of the area.
+      for (let count = 0; count <= area.blocks; count++) {
+        const commit = yield* readCommit(store.core, store.pool, area, position, store.journalMemory);
+        if (commit === null) break;
+        const applied = yield* walk(store, target, commit.byteLength, pass, superblock.transactionSequence);
+        if (pass === "apply") {
+          transactions += applied;
+          commits++;
+        }
+        position = commit.next;
+      }
+    }
+  } catch (error) {
+    if (error instanceof FsError) throw error;
+    const cause = error instanceof RetryFailed ? `error ${error.status}` : error instanceof Error ? error.message : String(error);
+    throw new FsError(EIO, "recovery/failed", `Cannot recover the volume: ${cause}`, { cause: error });
+  }
+  return { transactions, commits, position };
+}
+
+/** Goes through the transactions of the commit in the journal's memory. Returns how many there were to apply. */
+function* walk(
+  store: Store,
+  target: ReplayTarget,
+  byteLength: number,
+  pass: "mark" | "apply",
+  firstTransaction: number,
+): Task<number> {
+  const { view } = store.core;
+  const end = store.journalMemory + byteLength;
+  let at = store.journalMemory + COMMIT_HEADER_BYTES;
+  let group = at;
+  let count = 0;
+  while (at < end) {
+    const length = entryLength(view, at, end);
+    if (length === 0) {
+      throw new FsError(EUCLEAN, "recovery/entry", `Cannot recover the volume: an entry of the journal is invalid`);
+    }
+    if (view.getUint8(at) === ENTRY_END) {
+      const sequence = getU64(view, at + 8);
+      if (sequence >= firstTransaction) {
+        const from = group;
+        const to = at;
+        if (pass === "mark") yield* mark(store, from, to);
+        else {
+          yield* retrying(() => apply(store, target, from, to));
+          store.transaction = sequence + 1;
+        }
+        count++;
+      }
+      group = at + length;
+    }
+    at += length;
+  }
+  return count;
+}
+
+function* mark(store: Store, from: number, to: number): Task<void> {
+  const { view } = store.core;
+  for (let at = from; at < to; at += entryLength(view, at, to)) {
+    if (view.getUint8(at) !== ENTRY_ALLOCATE) continue;
+    const count = view.getUint32(at + 4, true);
+    const start = addressBlock(view.getUint32(at + 8, true), view.getUint32(at + 12, true));
+    yield* retrying(() => store.space.markReplayed(start, count));
+  }
+}
+
+/** Applies one transaction. Looks at all keys first, so that a Retry finds nothing changed. */
+function apply(store: Store, target: ReplayTarget, from: number, to: number): void {
+  const { view } = store.core;
+  const begun = store.begin(INTENT_SHRINK);
+  if (begun < 0) throw new FsError(EIO, "recovery/begin", `Cannot recover the volume: error ${begun}`);
+  for (let at = from; at < to; at += entryLength(view, at, to)) {
+    const kind = view.getUint8(at);
+    if (kind === ENTRY_PUT || kind === ENTRY_REMOVE) {
+      store.get(getU64(view, at + 8), view.getUint8(at + 1), getU64(view, at + 16));
+    }
+  }
+  for (let at = from; at < to; at += entryLength(view, at, to)) applyEntry(store, target, at);
+  store.commit();
+}
+
+function applyEntry(store: Store, target: ReplayTarget, at: number): void {
+  const { view } = store.core;
+  const kind = view.getUint8(at);
+  const type = view.getUint8(at + 1);
+  const oid = getU64(view, at + 8);
+  const offset = getU64(view, at + 16);
+  switch (kind) {
+    case ENTRY_PUT: {
+      const value = at + ENTRY_ITEM_BYTES;
+      const isNew = store.get(oid, type, offset) === 0;
+      store.put(oid, type, offset, value, view.getUint16(at + 2, true));
+      if (type === ITEM_INODE && isNew) store.countObjects(1);
+      if (type === ITEM_INODE && oid >= store.nextObjectId) store.nextObjectId = oid + 1;
+      if (type === ITEM_EXTENT) {
+        target.replayDrop(oid, offset / BLOCK_BYTES, view.getUint32(value + EXTENT_BLOCK_COUNT, true));
+      }
+      if (type === ITEM_INLINE) target.replayDrop(oid, 0, 1);
+      break;
+    }
+    case ENTRY_REMOVE:
+      if (store.get(oid, type, offset) === 0) {
+        throw new FsError(EUCLEAN, "recovery/remove", `Cannot recover the volume: item ${oid}/${type}/${offset} is not there`);
+      }
+      store.remove(oid, type, offset);
+      if (type === ITEM_INODE) {
+        store.countObjects(-1);
+        target.replayRemoved(oid);
+      }
+      break;
+    case ENTRY_FREE: {
+      const count = view.getUint32(at + 4, true);
+      store.freeRun(addressBlock(view.getUint32(at + 8, true), view.getUint32(at + 12, true)), count);
+      break;
+    }
+    case ENTRY_DATA:
+      target.replayData(
+        oid,
+        offset,
+        getU64(view, at + 24),
+        getI64(view, at + 32),
+        view.getUint32(at + 40, true),
+        at + ENTRY_DATA_BYTES,
+        view.getUint32(at + 4, true),
+      );
+      break;
+    case ENTRY_TRUNCATE:
+      target.replayTruncate(oid, offset);
+      break;
+  }
+}
