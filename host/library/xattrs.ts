@@ -1,0 +1,134 @@
+/** Extended attributes by path, which node:fs does not have. Names carry their class: "user.comment". */
+import { Buffer } from "node:buffer";
+import { ERANGE, EROFS } from "../base/errno.ts";
+import { NAME_BYTES_MAX } from "../fs/file_system.ts";
+import { bytesOf, isView, type PathLike, validPath, validText } from "./arguments.ts";
+import { type Calls, SCRATCH_VALUE_BYTES } from "./calls.ts";
+import { systemError } from "./errors.ts";
+import type { Walker } from "./walk.ts";
+
+/** XATTR_SIZE_MAX and XATTR_LIST_MAX. */
+const VALUE_BYTES_MAX = 65536;
+const CREATE = 1;
+const REPLACE = 2;
+
+/** Whether a symlink at the path's end is followed; default true. */
+export interface XattrOptions {
+  followSymlinks?: boolean | undefined;
+}
+
+function nameBytes(name: string | Uint8Array): Buffer {
+  return validPath(name as PathLike, "name").bytes;
+}
+
+/** The name's length, or −ERANGE as the kernel says when it is none or too long. */
+function checkName(name: Buffer): number {
+  return name.length === 0 || name.length > NAME_BYTES_MAX ? -ERANGE : 0;
+}
+
+export async function getXattr(
+  calls: Calls,
+  walker: Walker,
+  path: PathLike,
+  name: string | Uint8Array,
+  options?: XattrOptions,
+): Promise<Buffer> {
+  const at = validPath(path);
+  const key = nameBytes(name);
+  const context = { syscall: "getxattr", path: at.text };
+  const follow = options?.followSymlinks !== false;
+  return await readValue(calls, context, (address, length) => {
+    const status = walker.to(at.bytes, follow);
+    if (status < 0) return status;
+    if (checkName(key) < 0) return -ERANGE;
+    return calls.fs.getXattr(walker.ino, calls.encodeName(key), key.length, address, length);
+  });
+}
+
+export async function listXattr(
+  calls: Calls,
+  walker: Walker,
+  path: PathLike,
+  options?: XattrOptions,
+): Promise<string[]> {
+  const at = validPath(path);
+  const context = { syscall: "listxattr", path: at.text };
+  const follow = options?.followSymlinks !== false;
+  const names = await readValue(calls, context, (address, length) => {
+    const status = walker.to(at.bytes, follow);
+    return status < 0 ? status : calls.fs.listXattr(walker.ino, address, length);
+  });
+  return names.toString().split("\0").slice(0, -1);
+}
+
+/** Reads into the scratch, and what does not fit there into a buffer of its own. */
+async function readValue(
+  calls: Calls,
+  context: { syscall: string; path: string },
+  read: (address: number, length: number) => number,
+): Promise<Buffer> {
+  let value: Buffer | null = null;
+  await calls.call(context, () => {
+    value = null;
+    const length = read(calls.valueAddress, SCRATCH_VALUE_BYTES);
+    if (length === -ERANGE) return read(calls.valueAddress, 0);
+    if (length >= 0) value = calls.copyOut(calls.valueAddress, length);
+    return length;
+  });
+  if (value !== null) return value;
+  return await calls.withBuffer(VALUE_BYTES_MAX, async (address) => {
+    const length = await calls.call(context, () => read(address, VALUE_BYTES_MAX));
+    return calls.copyOut(address, length);
+  });
+}
+
+export async function setXattr(
+  calls: Calls,
+  walker: Walker,
+  path: PathLike,
+  name: string | Uint8Array,
+  value: string | NodeJS.ArrayBufferView,
+  options?: XattrOptions & { create?: boolean; replace?: boolean },
+): Promise<void> {
+  const at = validPath(path);
+  const key = nameBytes(name);
+  const bytes = isView(value) ? bytesOf(value) : Buffer.from(validText(value, "value"));
+  const flags = (options?.create === true ? CREATE : 0) | (options?.replace === true ? REPLACE : 0);
+  const context = { syscall: "setxattr", path: at.text };
+  const follow = options?.followSymlinks !== false;
+  // E2BIG is what the kernel says, before it looks at the path.
+  if (bytes.length > VALUE_BYTES_MAX) throw systemError(7, context);
+  const store = (address: number): number => {
+    const status = walker.to(at.bytes, follow);
+    if (status < 0) return status;
+    if (calls.fs.readOnly) return -EROFS;
+    if (checkName(key) < 0) return -ERANGE;
+    calls.set(address, bytes);
+    const nameAddress = calls.encodeName(key);
+    return calls.fs.setXattr(walker.ino, nameAddress, key.length, address, bytes.length, flags);
+  };
+  if (bytes.length <= SCRATCH_VALUE_BYTES) {
+    await calls.call(context, () => store(calls.valueAddress));
+  } else {
+    await calls.withBuffer(bytes.length, (address) => calls.call(context, () => store(address)));
+  }
+}
+
+export async function removeXattr(
+  calls: Calls,
+  walker: Walker,
+  path: PathLike,
+  name: string | Uint8Array,
+  options?: XattrOptions,
+): Promise<void> {
+  const at = validPath(path);
+  const key = nameBytes(name);
+  const follow = options?.followSymlinks !== false;
+  await calls.call({ syscall: "removexattr", path: at.text }, () => {
+    const status = walker.to(at.bytes, follow);
+    if (status < 0) return status;
+    if (calls.fs.readOnly) return -EROFS;
+    if (checkName(key) < 0) return -ERANGE;
+    return calls.fs.removeXattr(walker.ino, calls.encodeName(key), key.length);
+  });
+}
