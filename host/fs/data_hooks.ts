@@ -10,6 +10,10 @@ export interface DataHooks {
    */
   truncatePrepare(ino: number, size: number, newSize: number): number;
   truncateApply(ino: number, size: number, newSize: number): number;
+  /** Whether `releaseApply` can free the file's data within the open transaction; looks at keys (may throw Retry). */
+  releasePrepare(ino: number): boolean;
+  /** Frees the file's data and forgets what is buffered. */
+  releaseApply(ino: number): void;
   /** The inode's last link and reference are gone: free it in the background; (0, ORPHAN, ino) already exists. */
   reap(ino: number): void;
   /**

@@ -47,6 +47,8 @@ const EAGER_BLOCKS = 1024;
 /** Extents that one transaction removes. */
 const CUT_EXTENTS_MAX = 192;
 const NODES_PER_WRITE = 64;
+/** An unlinked file with this many extents is freed in the transaction that unlinks it. */
+const RELEASE_EXTENTS_MAX = 16;
 
 export class FileData implements DataHooks {
   readonly #core: Core;
@@ -701,6 +703,26 @@ export class FileData implements DataHooks {
     this.#store.logTruncate(ino, newSize);
     if (file !== undefined) this.#truncateBuffers(file, newSize);
     return lost;
+  }
+
+  releasePrepare(ino: number): boolean {
+    const file = this.#files.get(ino);
+    if (file !== undefined && (file.inFlight > 0 || file.closed)) return false;
+    if (this.#extents.look(ino, 0, CUT_TO, RELEASE_EXTENTS_MAX + 1).length > RELEASE_EXTENTS_MAX) return false;
+    this.#store.get(ino, ITEM_INLINE, 0);
+    return true;
+  }
+
+  releaseApply(ino: number): void {
+    const overlapping = this.#extents.look(ino, 0, CUT_TO, RELEASE_EXTENTS_MAX + 1);
+    this.#extents.cut(ino, overlapping, 0, CUT_TO);
+    if (this.#store.get(ino, ITEM_INLINE, 0) !== 0) this.#store.remove(ino, ITEM_INLINE, 0);
+    const file = this.#files.get(ino);
+    if (file === undefined) return;
+    this.#forgetLogged(file);
+    this.#files.delete(ino);
+    this.#core.exports.dirty_destroy(this.pool.dirtyBase, file.map);
+    this.pool.drain();
   }
 
   /** Removes the extents of a much fragmented file from its end on, in several transactions of bounded size. */

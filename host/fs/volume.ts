@@ -160,13 +160,7 @@ function assemble(environment: Environment, pool: Pool, geometry: Geometry, layo
   const dataPool = new DataPool(core, layout, dataFrames);
   const writeback = new Writeback({ store, pool: dataPool, extents, layout });
   const data = new FileData({ store, pool: dataPool, extents, writeback, layout });
-  const namespace = new Namespace({
-    store,
-    core,
-    clock,
-    hooks: data,
-    log: (level, event, fields) => log(level, event, fields),
-  });
+  const namespace = new Namespace({ store, core, clock, layout, hooks: data, readOnly });
   data.reapItems = (ino) => namespace.reapStep(ino);
   return { store, data, writeback, namespace, dataPool };
 }
@@ -251,7 +245,7 @@ export function* createVolume(
   yield* retrying(() => {
     const status = store.begin(INTENT_GROW);
     if (status < 0) throw new FsError(EIO, "volume/create", `Cannot create the volume: error ${status}`);
-    formatRoot(store, core, clock);
+    formatRoot(store, core, clock, layout);
     store.commit();
   });
   const hooks: CheckpointHooks = { *flushData() {}, relog: () => false };

@@ -39,7 +39,8 @@ export interface ItemStore {
 
   /** 8,400 bytes of the core's memory to build values in; free again after each put. */
   readonly scratchAddress: number;
-  /** The next inode number; never used before. */
+  /** The inode number that allocateObjectId gives next; never used before. */
+  readonly nextObjectId: number;
   allocateObjectId(): number;
   /** Adds to the count of inodes (statfs). */
   countObjects(change: number): void;

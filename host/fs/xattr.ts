@@ -1,0 +1,194 @@
+/** Extended attributes of inodes: xattr(7). */
+import { E2BIG, EEXIST, EINVAL, EIO, ENODATA, ENOSPC, EOPNOTSUPP, ERANGE } from "../base/errno.ts";
+import type { Core } from "../core/core.ts";
+import type { Layout } from "../core/layout.ts";
+import { INODE_XATTRS } from "../format/inode.ts";
+import { ITEM_XATTR, ITEM_XATTR_DATA } from "../format/key.ts";
+import {
+  XATTR_CHUNK_BYTES,
+  XATTR_CHUNKS_MAX,
+  XATTR_HASH_SPAN,
+  XATTR_INLINE_BYTES,
+  XATTR_NAME,
+  XATTR_NAME_LENGTH,
+  XATTR_VALUE_BYTES_MAX,
+  XATTR_VALUE_LENGTH,
+  xattrChunkCount,
+} from "../format/xattr.ts";
+import { INTENT_GROW, INTENT_SHRINK, type ItemStore } from "../store/item_store.ts";
+import type { InodeStore } from "./inode_store.ts";
+
+const XATTR_CREATE = 1;
+const XATTR_REPLACE = 2;
+const CHUNK_SPAN = 64;
+const LISTED_MAX = 65536;
+const PREFIXES = ["user.", "trusted.", "security.", "system.posix_acl_access", "system.posix_acl_default"];
+
+export class Xattrs {
+  readonly #store: ItemStore;
+  readonly #core: Core;
+  readonly #inodes: InodeStore;
+  readonly #value: number;
+
+  constructor(store: ItemStore, core: Core, inodes: InodeStore, layout: Layout) {
+    this.#store = store;
+    this.#core = core;
+    this.#inodes = inodes;
+    this.#value = layout.take(XATTR_NAME + 256 + XATTR_INLINE_BYTES, 8);
+  }
+
+  get(ino: number, nameAddress: number, nameLength: number, bufferAddress: number, bufferLength: number): number {
+    const record = this.#inodes.record(0);
+    const status = this.#inodes.load(ino, record);
+    if (status < 0) return status;
+    if (this.#inodes.u32(record, INODE_XATTRS) === 0) return this.#supported(nameAddress, nameLength) ? -ENODATA : -EOPNOTSUPP;
+    const hash = this.#hash(nameAddress, nameLength);
+    const at = this.#find(ino, hash, nameAddress, nameLength);
+    if (at === 0) return this.#supported(nameAddress, nameLength) ? -ENODATA : -EOPNOTSUPP;
+    const length = this.#core.view.getUint32(at + XATTR_VALUE_LENGTH, true);
+    if (bufferLength === 0) return length;
+    if (length > bufferLength) return -ERANGE;
+    const chunks = xattrChunkCount(length);
+    if (chunks === 0) {
+      this.#core.exports.bytes_copy(bufferAddress, at + XATTR_NAME + nameLength, length);
+      return length;
+    }
+    for (let i = 0; i < chunks; i++) {
+      const chunk = this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
+      const bytes = Math.min(XATTR_CHUNK_BYTES, length - i * XATTR_CHUNK_BYTES);
+      if (chunk === 0 || this.#store.valueLength !== bytes) return -EIO;
+      this.#core.exports.bytes_copy(bufferAddress + i * XATTR_CHUNK_BYTES, chunk, bytes);
+    }
+    return length;
+  }
+
+  set(
+    ino: number,
+    nameAddress: number,
+    nameLength: number,
+    valueAddress: number,
+    valueLength: number,
+    flags: number,
+  ): number {
+    if (nameLength === 0 || nameLength > 255) return -ERANGE;
+    if (!this.#supported(nameAddress, nameLength)) return -EOPNOTSUPP;
+    if (valueLength > XATTR_VALUE_BYTES_MAX) return -E2BIG;
+    if (flags !== 0 && flags !== XATTR_CREATE && flags !== XATTR_REPLACE) return -EINVAL;
+    const begun = this.#store.begin(INTENT_GROW);
+    if (begun < 0) return begun;
+    const record = this.#inodes.record(0);
+    const status = this.#inodes.load(ino, record);
+    if (status < 0) return status;
+    const hash = this.#hash(nameAddress, nameLength);
+    for (let i = 0; i < XATTR_CHUNKS_MAX; i++) this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
+    const item = this.#store.get(ino, ITEM_XATTR, hash);
+    const old = this.#find(ino, hash, nameAddress, nameLength);
+    if (old === 0 && item !== 0) return -ENOSPC;
+    if (old !== 0 && flags === XATTR_CREATE) return -EEXIST;
+    if (old === 0 && flags === XATTR_REPLACE) return -ENODATA;
+    const oldChunks = old === 0 ? 0 : xattrChunkCount(this.#core.view.getUint32(old + XATTR_VALUE_LENGTH, true));
+    this.#inodes.readClock();
+    this.#putValue(ino, hash, nameAddress, nameLength, valueAddress, valueLength, oldChunks);
+    if (old === 0) this.#inodes.setU32(record, INODE_XATTRS, this.#inodes.u32(record, INODE_XATTRS) + 1);
+    this.#inodes.touchCtime(record);
+    this.#inodes.put(ino, record);
+    this.#store.commit();
+    return 0;
+  }
+
+  #putValue(
+    ino: number,
+    hash: number,
+    nameAddress: number,
+    nameLength: number,
+    valueAddress: number,
+    valueLength: number,
+    oldChunks: number,
+  ): void {
+    const { view, exports } = this.#core;
+    const chunks = xattrChunkCount(valueLength);
+    view.setUint32(this.#value + XATTR_VALUE_LENGTH, valueLength, true);
+    view.setUint32(this.#value + XATTR_NAME_LENGTH, nameLength, true);
+    exports.bytes_copy(this.#value + XATTR_NAME, nameAddress, nameLength);
+    const inline = chunks === 0 ? valueLength : 0;
+    exports.bytes_copy(this.#value + XATTR_NAME + nameLength, valueAddress, inline);
+    this.#store.put(ino, ITEM_XATTR, hash, this.#value, XATTR_NAME + nameLength + inline);
+    for (let i = 0; i < Math.max(chunks, oldChunks); i++) {
+      const key = hash * CHUNK_SPAN + i;
+      if (i >= chunks) this.#store.remove(ino, ITEM_XATTR_DATA, key);
+      else {
+        const bytes = Math.min(XATTR_CHUNK_BYTES, valueLength - i * XATTR_CHUNK_BYTES);
+        this.#store.put(ino, ITEM_XATTR_DATA, key, valueAddress + i * XATTR_CHUNK_BYTES, bytes);
+      }
+    }
+  }
+
+  list(ino: number, bufferAddress: number, bufferLength: number): number {
+    const record = this.#inodes.record(0);
+    const status = this.#inodes.load(ino, record);
+    if (status < 0) return status;
+    if (this.#inodes.u32(record, INODE_XATTRS) === 0) return 0;
+    const { view, bytes, exports } = this.#core;
+    let total = 0;
+    let found = this.#store.seek(ino, ITEM_XATTR, 0);
+    while (found && this.#store.keyOid === ino && this.#store.keyType === ITEM_XATTR) {
+      const nameLength = view.getUint8(this.#store.valueAddress + XATTR_NAME_LENGTH);
+      if (bufferLength > 0) {
+        if (total + nameLength + 1 > bufferLength) return -ERANGE;
+        exports.bytes_copy(bufferAddress + total, this.#store.valueAddress + XATTR_NAME, nameLength);
+        bytes[bufferAddress + total + nameLength] = 0;
+      }
+      total += nameLength + 1;
+      if (total > LISTED_MAX) return -E2BIG;
+      found = this.#store.next();
+    }
+    return total;
+  }
+
+  remove(ino: number, nameAddress: number, nameLength: number): number {
+    if (!this.#supported(nameAddress, nameLength)) return -EOPNOTSUPP;
+    const begun = this.#store.begin(INTENT_SHRINK);
+    if (begun < 0) return begun;
+    const record = this.#inodes.record(0);
+    const status = this.#inodes.load(ino, record);
+    if (status < 0) return status;
+    const hash = this.#hash(nameAddress, nameLength);
+    for (let i = 0; i < XATTR_CHUNKS_MAX; i++) this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
+    const at = this.#find(ino, hash, nameAddress, nameLength);
+    if (at === 0) return -ENODATA;
+    const chunks = xattrChunkCount(this.#core.view.getUint32(at + XATTR_VALUE_LENGTH, true));
+    this.#inodes.readClock();
+    this.#store.remove(ino, ITEM_XATTR, hash);
+    for (let i = 0; i < chunks; i++) this.#store.remove(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
+    this.#inodes.setU32(record, INODE_XATTRS, this.#inodes.u32(record, INODE_XATTRS) - 1);
+    this.#inodes.touchCtime(record);
+    this.#inodes.put(ino, record);
+    this.#store.commit();
+    return 0;
+  }
+
+  /** Hash of the name, 1 to 2^44 − 1. */
+  #hash(nameAddress: number, nameLength: number): number {
+    const hash = this.#core.exports.name_hash(nameAddress, nameLength) % XATTR_HASH_SPAN;
+    return hash === 0 ? 1 : hash;
+  }
+
+  /** Address of the attribute's item if it has this very name, else 0. */
+  #find(ino: number, hash: number, nameAddress: number, nameLength: number): number {
+    const at = this.#store.get(ino, ITEM_XATTR, hash);
+    if (at === 0 || this.#core.view.getUint8(at + XATTR_NAME_LENGTH) !== nameLength) return 0;
+    return this.#core.exports.bytes_equal(at + XATTR_NAME, nameAddress, nameLength) === 1 ? at : 0;
+  }
+
+  #supported(nameAddress: number, nameLength: number): boolean {
+    const { bytes } = this.#core;
+    for (const prefix of PREFIXES) {
+      const exact = prefix.startsWith("system.");
+      if (exact ? nameLength !== prefix.length : nameLength <= prefix.length) continue;
+      let same = true;
+      for (let i = 0; i < prefix.length && same; i++) same = bytes[nameAddress + i] === prefix.charCodeAt(i);
+      if (same) return true;
+    }
+    return false;
+  }
+}
