@@ -659,7 +659,7 @@ export function ownerChange(uid: number, gid: number): AttributeChange {
   return change;
 }
 
-/** @param atime Seconds with fraction; kept to the microsecond, as Node does. */
+/** @param atime Seconds with fraction: as exact as a double is, some hundred nanoseconds. */
 export function timesChange(atime: number, mtime: number): AttributeChange {
   const change = new AttributeChange();
   change.set = SET_ATIME | SET_MTIME;
@@ -671,7 +671,6 @@ export function timesChange(atime: number, mtime: number): AttributeChange {
 function timeSpec(time: number): [seconds: number, nanoseconds: number] {
   let seconds = Math.trunc(time);
   let ns = Math.trunc((time - seconds) * 1e9);
-  ns -= ns % 1000;
   if (ns < 0) {
     ns += 1e9;
     seconds -= 1;

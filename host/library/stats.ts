@@ -154,6 +154,7 @@ export class BigIntStats {
 export class StatFs<T extends number | bigint = number> {
   type: T;
   bsize: T;
+  frsize: T;
   blocks: T;
   bfree: T;
   bavail: T;
@@ -163,6 +164,7 @@ export class StatFs<T extends number | bigint = number> {
   constructor(from: VolumeSpace, convert: (value: number) => T) {
     this.type = convert(STATFS_TYPE);
     this.bsize = convert(from.blockBytes);
+    this.frsize = convert(from.blockBytes);
     this.blocks = convert(from.blocks);
     this.bfree = convert(from.blocksFree);
     this.bavail = convert(from.blocksAvailable);

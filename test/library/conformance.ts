@@ -86,6 +86,11 @@ function fails(
   });
 }
 
+/** Times are numbers of seconds on their way down, and lose less of their fraction in newer Nodes. */
+function roundToMs(ns: bigint): number {
+  return Math.round(Number(ns) / 1e6);
+}
+
 /** Makes something first. */
 async function tree(fs: FsPromises, dir: string): Promise<void> {
   await fs.mkdir(`${dir}/d/e/f`, { recursive: true });
@@ -557,9 +562,9 @@ add("FileHandle.stat(), chmod(), chown(), utimes()", async (fs, dir) => {
     stats.uid,
     stats.gid,
     stats.atimeMs,
-    stats.mtimeMs,
+    Math.round(stats.mtimeMs),
     stats.mtime,
-    big.mtimeNs,
+    roundToMs(big.mtimeNs),
     big.atime,
   ];
 });
@@ -783,7 +788,8 @@ add("readdir() with file types", async (fs, dir) => {
     entry.isFIFO(),
     entry.isSocket(),
     entry.parentPath.replace(dir, "$"),
-    entry.path.replace(dir, "$"),
+    // Not in newer Nodes.
+    (entry.path ?? dir).replace(dir, "$"),
   ]);
 });
 add("readdir() recursive", async (fs, dir) => {
@@ -1103,6 +1109,8 @@ add("stat() has all fields, as numbers and as bigints", async (fs, dir, assert) 
   assert.ok(big.isFile() && !big.isDirectory() && !big.isSymbolicLink());
   const types = (object: object) =>
     Object.entries(object)
+      // Dates are made when they are asked for in newer Nodes.
+      .filter(([, value]) => typeof value !== "object")
       .map(([key, value]) => `${key}: ${typeof value}`)
       .sort();
   return [
@@ -1199,7 +1207,7 @@ add("utimes() of every kind of time", async (fs, dir) => {
   ] as const) {
     await fs.utimes(`${dir}/a`, atime, mtime);
     const stats = await fs.stat(`${dir}/a`, { bigint: true });
-    seen.push([stats.atimeNs, stats.mtimeNs]);
+    seen.push([roundToMs(stats.atimeNs), roundToMs(stats.mtimeNs)]);
   }
   return seen;
 });
@@ -1240,7 +1248,8 @@ add("statfs() has all fields", async (fs, dir, assert) => {
   const big = await fs.statfs(dir, { bigint: true });
   assert.ok(stats.bsize > 0 && stats.blocks >= stats.bfree && stats.bfree >= stats.bavail);
   assert.equal(typeof big.blocks, "bigint");
-  return [Object.keys(stats), Object.keys(big)];
+  const old = (object: object) => Object.keys(object).filter((key) => key !== "frsize");
+  return [old(stats), old(big)];
 });
 fails("statfs() of nothing", "ENOENT", (fs, dir) => fs.statfs(`${dir}/x`));
 add("truncate() cuts and grows", async (fs, dir) => {

@@ -83,7 +83,7 @@ t.test("init, add, commit, branch, checkout, status, log, reopen, fsck", async (
   const { blob } = await git.readBlob({ ...options, oid: second, filepath: "topic.txt" });
   t.equal(Buffer.from(blob).toString(), "only here\n");
   t.equal(await volume.promises.readFile(`${dir}/link`, "utf8"), "line 0\n");
-  t.test("git fsck", { skip: isGitThere() ? false : "git is not installed" }, async (t) => {
+  await t.test("git fsck", { skip: isGitThere() ? false : "git is not installed" }, async (t) => {
     const copy = join(scratch, "copy");
     await copyOut(volume, dir, copy);
     execFileSync("git", ["-C", copy, "fsck", "--strict"], { stdio: "pipe" });
