@@ -1,0 +1,36 @@
+/**
+ * What a check found. Codes are part of the interface: scripts and `dynamicfs explain` know them, so one is never given
+ * another meaning. The list is capped, because a badly damaged volume has millions of findings; the totals are exact.
+ */
+
+/** One fact about one place. */
+export interface Finding {
+  /** Stable: DFS-FSCK-… */
+  readonly code: string;
+  /** For people: what is wrong and the values that show it. */
+  readonly message: string;
+  /** The place, for people: "ino 7, offset 4096". */
+  readonly where: string;
+  /** The place, for programs: block, tree, ino, offset, region … */
+  readonly place: Readonly<Record<string, number | string>>;
+}
+
+/** Findings kept in full; more are only counted. */
+export const FINDINGS_MAX = 1000;
+
+export class Findings {
+  readonly list: Finding[] = [];
+  /** How often each code was found. */
+  readonly counts: Map<string, number> = new Map();
+  total = 0;
+
+  add(code: string, message: string, place: Finding["place"]): void {
+    this.total++;
+    this.counts.set(code, (this.counts.get(code) ?? 0) + 1);
+    if (this.list.length >= FINDINGS_MAX) return;
+    const where = Object.entries(place)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(", ");
+    this.list.push({ code, message, where, place });
+  }
+}

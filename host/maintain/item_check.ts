@@ -1,0 +1,611 @@
+/**
+ * Items of the file system's tree, each by itself and together with the others of its object: SPEC §5. Items come in
+ * ascending order of their keys, so that an object's are adjacent and one object is held at a time. What objects say about
+ * each other (names, links, parents) is name_check.ts's.
+ *
+ * A finding is about its cause: what follows from damage already told (counts of an object with an invalid item, say) is
+ * not checked.
+ */
+import { getU64 } from "../base/bytes.ts";
+import type { Core } from "../core/core.ts";
+import {
+  DENTRY_INO,
+  DENTRY_NAME,
+  DENTRY_NAME_LENGTH,
+  DENTRY_TYPE,
+  dentriesProblem,
+  dentryBytes,
+  dentryHash,
+} from "../format/dentry.ts";
+import {
+  EXTENT_ADDRESSES,
+  EXTENT_BLOCK_COUNT,
+  EXTENT_COPY_COUNT,
+  extentChecksums,
+  extentProblem,
+} from "../format/extent.ts";
+import { BLOCK_BYTES } from "../format/geometry.ts";
+import {
+  INODE_ATIME_NS,
+  INODE_BLOCKS,
+  INODE_BTIME_NS,
+  INODE_BYTES,
+  INODE_CTIME_NS,
+  INODE_ENTRIES,
+  INODE_MODE,
+  INODE_MTIME_NS,
+  INODE_NLINK,
+  INODE_PARENT,
+  INODE_SIZE,
+  INODE_XATTRS,
+} from "../format/inode.ts";
+import {
+  ITEM_DENTRY,
+  ITEM_EXTENT,
+  ITEM_INLINE,
+  ITEM_INODE,
+  ITEM_ORPHAN,
+  ITEM_SYMLINK,
+  ITEM_XATTR,
+  ITEM_XATTR_DATA,
+} from "../format/key.ts";
+import { addressBlock, addressDevice } from "../format/page_pointer.ts";
+import type { Superblock } from "../format/superblock.ts";
+import {
+  XATTR_CHUNK_BYTES,
+  XATTR_CHUNKS_MAX,
+  XATTR_HASH_SPAN,
+  XATTR_NAME,
+  XATTR_NAME_LENGTH,
+  XATTR_VALUE_BYTES_MAX,
+  XATTR_VALUE_LENGTH,
+  xattrChunkCount,
+} from "../format/xattr.ts";
+import type { DataRun } from "./data_check.ts";
+import type { Findings } from "./findings.ts";
+import type { ObjectTable } from "./object_table.ts";
+import { type Key, keyText } from "./tree_walk.ts";
+
+export const ROOT_INO = 1;
+export const S_IFMT = 0o170000;
+export const S_IFDIR = 0o040000;
+const S_IFREG = 0o100000;
+const S_IFLNK = 0o120000;
+const TYPES: ReadonlySet<number> = new Set([
+  0o010000, 0o020000, 0o040000, 0o060000, 0o100000, 0o120000, 0o140000,
+]);
+const TYPE_COUNTERS: Readonly<Record<number, string>> = {
+  [S_IFREG]: "files",
+  [S_IFDIR]: "directories",
+  [S_IFLNK]: "symlinks",
+};
+const INLINE_BYTES_MAX = 2048;
+const SYMLINK_BYTES_MAX = 4095;
+
+/** An extent that is valid by itself. */
+export interface ExtentFound {
+  readonly blockCount: number;
+  readonly copies: readonly DataRun[];
+  /** Address of the checksums, in the page. */
+  readonly checksums: number;
+}
+
+/** What has been seen of the object whose items come now. */
+class ObjectSeen {
+  readonly oid: number;
+  /** Some of its items are unknown or invalid: sums prove nothing. */
+  gap: boolean;
+  hasInode = false;
+  mode = 0;
+  nlink = 0;
+  size = 0;
+  blocks = 0;
+  entriesStated = 0;
+  xattrsStated = 0;
+
+  items = 0;
+  entries = 0;
+  subdirectories = 0;
+  xattrs = 0;
+  extentBlocks = 0;
+  extentEnd = 0;
+  extentAtStart = false;
+  inlineBytes = 0;
+  targetBytes = -1;
+  /** Extended attributes with chunks: hash → bytes of the value that are to come. */
+  readonly chunked = new Map<number, number>();
+
+  constructor(oid: number, gap: boolean) {
+    this.oid = oid;
+    this.gap = gap;
+  }
+
+  get type(): number {
+    return this.mode & S_IFMT;
+  }
+}
+
+export class ItemCheck {
+  readonly #core: Core;
+  readonly #superblock: Superblock;
+  readonly #errors: Findings;
+  readonly #counts: Record<string, number>;
+  #object = new ObjectSeen(-1, true);
+  /** Objects up to this may have items that cannot be seen. */
+  #gapUntil = -1;
+  highestOid = 0;
+  /** An invalid extent: blocks of it count as leaked if nobody says so. */
+  extentsLost = false;
+  /** An invalid directory item: names of it are missing elsewhere. */
+  namesLost = false;
+
+  constructor(options: {
+    core: Core;
+    superblock: Superblock;
+    errors: Findings;
+    counts: Record<string, number>;
+  }) {
+    this.#core = options.core;
+    this.#superblock = options.superblock;
+    this.#errors = options.errors;
+    this.#counts = options.counts;
+  }
+
+  /** Checks the next item. @returns The extent, if it is one that is valid. */
+  item(key: Key, value: number, valueLength: number, table: ObjectTable): ExtentFound | null {
+    if (key.oid !== this.#object.oid) {
+      this.finish();
+      this.#object = new ObjectSeen(key.oid, key.oid <= this.#gapUntil);
+      if (key.oid > this.highestOid) this.highestOid = key.oid;
+    }
+    this.#object.items++;
+    if (key.oid === 0 && key.type !== ITEM_ORPHAN) {
+      this.#unknown(key);
+      return null;
+    }
+    switch (key.type) {
+      case ITEM_INODE:
+        this.#inode(key, value, valueLength, table);
+        return null;
+      case ITEM_XATTR:
+        this.#xattr(key, value, valueLength);
+        return null;
+      case ITEM_XATTR_DATA:
+        this.#xattrData(key, valueLength);
+        return null;
+      case ITEM_SYMLINK:
+        this.#symlink(key, value, valueLength);
+        return null;
+      case ITEM_DENTRY:
+        this.#dentries(key, value, valueLength);
+        return null;
+      case ITEM_EXTENT:
+        return this.#extent(key, value, valueLength);
+      case ITEM_INLINE:
+        this.#inline(key, valueLength);
+        return null;
+      case ITEM_ORPHAN:
+        this.#orphan(key, valueLength);
+        return null;
+      default:
+        this.#unknown(key);
+        return null;
+    }
+  }
+
+  /** Items of this range cannot be seen. */
+  lost(from: Key, to: Key): void {
+    if (from.oid <= this.#object.oid) this.#object.gap = true;
+    this.#gapUntil = Math.max(this.#gapUntil, to.oid);
+  }
+
+  /** The extent of an item, if it is one and valid; nothing is reported. */
+  extentOf(key: Key, value: number, valueLength: number): ExtentFound | null {
+    if (key.type !== ITEM_EXTENT || key.oid === 0) return null;
+    return this.#extentProblem(key, value, valueLength) === null
+      ? this.#extentFound(key, value)
+      : null;
+  }
+
+  /** Adds an object to a table, for a further window; nothing is reported. */
+  collect(key: Key, value: number, valueLength: number, table: ObjectTable): void {
+    if (key.type !== ITEM_INODE || key.oid === 0) return;
+    const problem = this.#inodeProblem(key, value, valueLength);
+    if (problem === null) this.#tabulate(key.oid, value, table);
+    else table.addUnknown(key.oid);
+  }
+
+  /** The parent that a directory's inode names; 0 for the root, and for what is no valid directory. */
+  parentOf(key: Key, value: number, valueLength: number): number {
+    if (key.oid === ROOT_INO || this.#inodeProblem(key, value, valueLength) !== null) return 0;
+    const mode = this.#core.view.getUint32(value + INODE_MODE, true);
+    return (mode & S_IFMT) === S_IFDIR ? getU64(this.#core.view, value + INODE_PARENT) : 0;
+  }
+
+  /** No more items of this object. */
+  finish(): void {
+    const object = this.#object;
+    if (object.oid <= 0 || object.gap) return;
+    const place = { ino: object.oid };
+    if (!object.hasInode) {
+      this.#errors.add(
+        "DFS-FSCK-INODE-MISSING",
+        `There are ${object.items} items of an object without an inode`,
+        place,
+      );
+      return;
+    }
+    // An object without names is being removed, in several steps.
+    if (object.nlink === 0) return;
+    if (object.type === S_IFDIR) this.#finishDirectory(object);
+    if (object.type === S_IFREG) this.#finishFile(object);
+    if (object.type === S_IFLNK && object.targetBytes !== object.size) {
+      const found = object.targetBytes < 0 ? "it has none" : `it has ${object.targetBytes} bytes`;
+      this.#errors.add(
+        "DFS-FSCK-SYMLINK",
+        `The target is said to have ${object.size} bytes, but ${found}`,
+        place,
+      );
+    }
+    for (const [hash, missing] of object.chunked) {
+      if (missing === 0) continue;
+      this.#errors.add("DFS-FSCK-XATTR", `${missing} bytes of an attribute's value are missing`, {
+        ...place,
+        hash,
+      });
+    }
+    if (object.xattrs !== object.xattrsStated) {
+      this.#errors.add(
+        "DFS-FSCK-XATTR-COUNT",
+        `${object.xattrsStated} extended attributes are said to exist, there are ${object.xattrs}`,
+        place,
+      );
+    }
+  }
+
+  #finishDirectory(object: ObjectSeen): void {
+    const place = { ino: object.oid };
+    if (object.entries !== object.entriesStated) {
+      this.#errors.add(
+        "DFS-FSCK-ENTRY-COUNT",
+        `${object.entriesStated} entries are said to exist, there are ${object.entries}`,
+        place,
+      );
+    }
+    if (object.nlink !== object.subdirectories + 2) {
+      this.#errors.add(
+        "DFS-FSCK-NLINK",
+        `A directory with ${object.subdirectories} directories in it has ${object.nlink} links`,
+        place,
+      );
+    }
+  }
+
+  #finishFile(object: ObjectSeen): void {
+    const place = { ino: object.oid };
+    if (object.extentBlocks !== object.blocks) {
+      this.#errors.add(
+        "DFS-FSCK-INODE-BLOCKS",
+        `The file is said to have ${object.blocks} blocks, its extents have ${object.extentBlocks}`,
+        place,
+      );
+    }
+    if (object.extentEnd > Math.ceil(object.size / BLOCK_BYTES) * BLOCK_BYTES) {
+      this.#errors.add(
+        "DFS-FSCK-EXTENT-BEYOND-END",
+        `The last extent ends at ${object.extentEnd}, the file at ${object.size}`,
+        place,
+      );
+    }
+    if (object.inlineBytes > object.size) {
+      this.#errors.add(
+        "DFS-FSCK-INLINE",
+        `${object.inlineBytes} bytes are inline in a file of ${object.size}`,
+        place,
+      );
+    }
+    if (object.inlineBytes > 0 && object.extentAtStart) {
+      this.#errors.add("DFS-FSCK-INLINE", "The first block is both inline and in an extent", place);
+    }
+  }
+
+  // --- one item ---
+
+  #unknown(key: Key): void {
+    this.#object.gap = true;
+    this.#errors.add(
+      "DFS-FSCK-ITEM-UNKNOWN",
+      `No item of this key belongs into a file system: ${keyText(key)}`,
+      {
+        tree: 1,
+        objectId: key.oid,
+        type: key.type,
+        offset: key.offset,
+      },
+    );
+  }
+
+  #invalid(code: string, what: string, problem: string, key: Key): void {
+    this.#object.gap = true;
+    this.#errors.add(code, `${what} is invalid: ${problem}`, { ino: key.oid, offset: key.offset });
+  }
+
+  #count(name: string, by: number): void {
+    this.#counts[name] = (this.#counts[name] ?? 0) + by;
+  }
+
+  #inode(key: Key, value: number, valueLength: number, table: ObjectTable): void {
+    const object = this.#object;
+    this.#count("objects", 1);
+    object.hasInode = true;
+    const problem = this.#inodeProblem(key, value, valueLength);
+    if (problem !== null) {
+      table.addUnknown(key.oid);
+      this.#invalid("DFS-FSCK-INODE", "An inode", problem, key);
+      return;
+    }
+    const { view } = this.#core;
+    object.mode = view.getUint32(value + INODE_MODE, true);
+    object.nlink = view.getUint32(value + INODE_NLINK, true);
+    object.size = getU64(view, value + INODE_SIZE);
+    object.blocks = getU64(view, value + INODE_BLOCKS);
+    object.entriesStated = view.getUint32(value + INODE_ENTRIES, true);
+    object.xattrsStated = view.getUint32(value + INODE_XATTRS, true);
+    this.#count(TYPE_COUNTERS[object.type] ?? "specials", 1);
+    this.#tabulate(key.oid, value, table);
+  }
+
+  #tabulate(oid: number, value: number, table: ObjectTable): void {
+    const { view } = this.#core;
+    const mode = view.getUint32(value + INODE_MODE, true);
+    table.add(oid, {
+      mode,
+      nlink: view.getUint32(value + INODE_NLINK, true),
+      parent: getU64(view, value + INODE_PARENT),
+      isDirectory: (mode & S_IFMT) === S_IFDIR,
+    });
+  }
+
+  #inodeProblem(key: Key, value: number, valueLength: number): string | null {
+    if (key.offset !== 0) return `its key is ${keyText(key)}`;
+    if (valueLength !== INODE_BYTES) return `it is ${valueLength} bytes long`;
+    const { view } = this.#core;
+    const mode = view.getUint32(value + INODE_MODE, true);
+    if (mode > 0o177777 || !TYPES.has(mode & S_IFMT)) return `mode 0${mode.toString(8)}`;
+    for (const field of [INODE_ATIME_NS, INODE_MTIME_NS, INODE_CTIME_NS, INODE_BTIME_NS]) {
+      const nanoseconds = view.getUint32(value + field, true);
+      if (nanoseconds >= 1e9) return `${nanoseconds} nanoseconds`;
+    }
+    for (const field of [INODE_SIZE, INODE_BLOCKS, INODE_PARENT]) {
+      const number = getU64(view, value + field);
+      if (!Number.isSafeInteger(number)) return `a field of ${number}`;
+    }
+    if (key.oid === ROOT_INO && (mode & S_IFMT) !== S_IFDIR) return "the root is no directory";
+    return null;
+  }
+
+  #xattr(key: Key, value: number, valueLength: number): void {
+    const object = this.#object;
+    this.#count("xattrs", 1);
+    object.xattrs++;
+    const problem = this.#xattrProblem(key, value, valueLength);
+    if (problem !== null) {
+      this.#invalid("DFS-FSCK-XATTR", "An extended attribute", problem, key);
+      return;
+    }
+    const length = this.#core.view.getUint32(value + XATTR_VALUE_LENGTH, true);
+    if (xattrChunkCount(length) > 0) object.chunked.set(key.offset, length);
+  }
+
+  #xattrProblem(key: Key, value: number, valueLength: number): string | null {
+    if (valueLength < XATTR_NAME + 1) return "it is cut off";
+    const { view, exports } = this.#core;
+    const length = view.getUint32(value + XATTR_VALUE_LENGTH, true);
+    const nameLength = view.getUint8(value + XATTR_NAME_LENGTH);
+    const inline = xattrChunkCount(length) === 0 ? length : 0;
+    if (nameLength === 0) return "it has no name";
+    if (length > XATTR_VALUE_BYTES_MAX) return `its value has ${length} bytes`;
+    if (valueLength !== XATTR_NAME + nameLength + inline) return `it is ${valueLength} bytes long`;
+    const hash = exports.name_hash(value + XATTR_NAME, nameLength) % XATTR_HASH_SPAN || 1;
+    return key.offset === hash ? null : `its name's hash is ${hash}`;
+  }
+
+  #xattrData(key: Key, valueLength: number): void {
+    const object = this.#object;
+    if (object.gap) return;
+    const hash = Math.floor(key.offset / (2 * XATTR_CHUNKS_MAX));
+    const index = key.offset % (2 * XATTR_CHUNKS_MAX);
+    const missing = object.chunked.get(hash);
+    if (missing === undefined || missing === 0) {
+      this.#invalid("DFS-FSCK-XATTR", "A part of an attribute's value", "no attribute has it", key);
+      return;
+    }
+    const expected = Math.min(missing, XATTR_CHUNK_BYTES);
+    if (valueLength !== expected) {
+      this.#invalid(
+        "DFS-FSCK-XATTR",
+        `Part ${index} of an attribute's value`,
+        `it is ${valueLength} bytes long`,
+        key,
+      );
+      return;
+    }
+    object.chunked.set(hash, missing - expected);
+  }
+
+  #symlink(key: Key, value: number, valueLength: number): void {
+    const object = this.#object;
+    object.targetBytes = valueLength;
+    let problem: string | null = null;
+    if (key.offset !== 0) problem = `its key is ${keyText(key)}`;
+    else if (valueLength === 0 || valueLength > SYMLINK_BYTES_MAX)
+      problem = `it is ${valueLength} bytes long`;
+    else if (this.#core.bytes.subarray(value, value + valueLength).includes(0))
+      problem = "it contains a zero";
+    else if (this.#isOther(S_IFLNK)) problem = "its object is no symbolic link";
+    if (problem !== null)
+      this.#invalid("DFS-FSCK-SYMLINK", "A symbolic link's target", problem, key);
+  }
+
+  /** Whether the object is known to be of another type. */
+  #isOther(type: number): boolean {
+    return this.#object.hasInode && this.#object.mode !== 0 && this.#object.type !== type;
+  }
+
+  #dentries(key: Key, value: number, valueLength: number): void {
+    const object = this.#object;
+    const { view, exports } = this.#core;
+    const problem = this.#isOther(S_IFDIR)
+      ? "its object is no directory"
+      : dentriesProblem(view, value, valueLength);
+    if (problem !== null) {
+      this.namesLost = true;
+      this.#invalid("DFS-FSCK-DENTRY", "An item of a directory", problem, key);
+      return;
+    }
+    for (let at = value; at < value + valueLength; ) {
+      const nameLength = view.getUint8(at + DENTRY_NAME_LENGTH);
+      const name = at + DENTRY_NAME;
+      this.#count("names", 1);
+      object.entries++;
+      if (view.getUint8(at + DENTRY_TYPE) === S_IFDIR >> 12) object.subdirectories++;
+      const place = { ino: key.oid, offset: key.offset, target: getU64(view, at + DENTRY_INO) };
+      if (!isName(this.#core.bytes, name, nameLength)) {
+        this.#errors.add(
+          "DFS-FSCK-DENTRY",
+          `A name is invalid: ${nameText(this.#core, name, nameLength)}`,
+          place,
+        );
+      }
+      const hash = dentryHash(exports.name_hash(name, nameLength));
+      if (hash !== key.offset) {
+        this.#errors.add(
+          "DFS-FSCK-DENTRY-HASH",
+          `The hash of ${nameText(this.#core, name, nameLength)} is ${hash}: it cannot be found here`,
+          place,
+        );
+      }
+      if (this.#repeats(value, at)) {
+        this.#errors.add(
+          "DFS-FSCK-DENTRY",
+          `A name is there twice: ${nameText(this.#core, name, nameLength)}`,
+          place,
+        );
+      }
+      at += dentryBytes(nameLength);
+    }
+  }
+
+  /** Whether an entry of the item before `at` has the same name. */
+  #repeats(item: number, at: number): boolean {
+    const { view, exports } = this.#core;
+    const length = view.getUint8(at + DENTRY_NAME_LENGTH);
+    for (let other = item; other < at; ) {
+      const otherLength = view.getUint8(other + DENTRY_NAME_LENGTH);
+      const same =
+        otherLength === length &&
+        exports.bytes_equal(other + DENTRY_NAME, at + DENTRY_NAME, length) === 1;
+      if (same) return true;
+      other += dentryBytes(otherLength);
+    }
+    return false;
+  }
+
+  #extent(key: Key, value: number, valueLength: number): ExtentFound | null {
+    const object = this.#object;
+    this.#count("extents", 1);
+    const problem = this.#isOther(S_IFREG)
+      ? "its object is no regular file"
+      : this.#extentProblem(key, value, valueLength);
+    if (problem !== null) {
+      this.extentsLost = true;
+      this.#invalid("DFS-FSCK-EXTENT", "An extent", problem, key);
+      return null;
+    }
+    const found = this.#extentFound(key, value);
+    this.#count("data_blocks", found.blockCount);
+    if (key.offset < object.extentEnd) {
+      this.#errors.add(
+        "DFS-FSCK-EXTENT-OVERLAP",
+        `It overlaps the one before, which ends at ${object.extentEnd}`,
+        {
+          ino: key.oid,
+          offset: key.offset,
+        },
+      );
+    }
+    if (key.offset === 0) object.extentAtStart = true;
+    object.extentBlocks += found.blockCount;
+    object.extentEnd = Math.max(object.extentEnd, key.offset + found.blockCount * BLOCK_BYTES);
+    return found;
+  }
+
+  #extentProblem(key: Key, value: number, valueLength: number): string | null {
+    const { view } = this.#core;
+    if (key.offset % BLOCK_BYTES !== 0) return "it is not aligned";
+    const problem = extentProblem(view, value, valueLength);
+    if (problem !== null) return problem;
+    const { blockCount, regionBlocks } = this.#superblock.geometry;
+    for (const { device, block, blockCount: count } of this.#extentFound(key, value).copies) {
+      if (device >= this.#superblock.deviceCount) return `device ${device} is not part of the pool`;
+      if (block + count > blockCount) return `block ${block} is beyond the end`;
+      if (Math.floor(block / regionBlocks) !== Math.floor((block + count - 1) / regionBlocks)) {
+        return `blocks ${block} to ${block + count - 1} lie in two regions`;
+      }
+    }
+    return null;
+  }
+
+  #extentFound(key: Key, value: number): ExtentFound {
+    const { view } = this.#core;
+    const blockCount = view.getUint32(value + EXTENT_BLOCK_COUNT, true);
+    const copyCount = view.getUint8(value + EXTENT_COPY_COUNT);
+    const copies: DataRun[] = [];
+    for (let copy = 0; copy < copyCount; copy++) {
+      const low = view.getUint32(value + EXTENT_ADDRESSES + copy * 8, true);
+      const high = view.getUint32(value + EXTENT_ADDRESSES + copy * 8 + 4, true);
+      copies.push({
+        ino: key.oid,
+        offset: key.offset,
+        copy,
+        device: addressDevice(high),
+        block: addressBlock(low, high),
+        blockCount,
+      });
+    }
+    return { blockCount, copies, checksums: value + extentChecksums(copyCount) };
+  }
+
+  #inline(key: Key, valueLength: number): void {
+    this.#count("inline_files", 1);
+    this.#object.inlineBytes = valueLength;
+    let problem: string | null = null;
+    if (key.offset !== 0) problem = `its key is ${keyText(key)}`;
+    else if (valueLength === 0 || valueLength > INLINE_BYTES_MAX)
+      problem = `it is ${valueLength} bytes long`;
+    else if (this.#isOther(S_IFREG)) problem = "its object is no regular file";
+    if (problem !== null) this.#invalid("DFS-FSCK-INLINE", "Inline data", problem, key);
+  }
+
+  #orphan(key: Key, valueLength: number): void {
+    this.#count("orphans", 1);
+    if (key.oid !== 0) this.#unknown(key);
+    else if (valueLength !== 0)
+      this.#invalid("DFS-FSCK-ORPHAN", "An orphan's item", "it has a value", key);
+  }
+}
+
+/** Names are 1 to 255 bytes without "/" and zeros, and neither "." nor "..". */
+function isName(bytes: Uint8Array, at: number, length: number): boolean {
+  for (let index = 0; index < length; index++) {
+    const byte = bytes[at + index];
+    if (byte === 0 || byte === 0x2f) return false;
+  }
+  const dots = bytes[at] === 0x2e && (length === 1 || (length === 2 && bytes[at + 1] === 0x2e));
+  return !dots;
+}
+
+/** A name for messages: quoted, whatever its bytes. */
+export function nameText(core: Core, at: number, length: number): string {
+  return JSON.stringify(new TextDecoder().decode(core.bytes.slice(at, at + length)));
+}
