@@ -424,3 +424,17 @@ function bind(): Libc {
       status(cSyscall(SYS_io_uring_register, fd, opcode, argumentAddress, count, 0, 0)),
   };
 }
+
+/** BLKDISCARD: tells a disk that a range is unused, and waits for it. Returns 0 or −errno. */
+export function discardBlocking(
+  calls: Libc,
+  fd: number,
+  offsetBytes: number,
+  byteLength: number,
+): number {
+  const range = new Uint8Array(16);
+  const view = new DataView(range.buffer);
+  setU64(view, 0, offsetBytes);
+  setU64(view, 8, byteLength);
+  return calls.ioctlRecord(fd, BLKDISCARD, range);
+}

@@ -18,12 +18,16 @@ import {
   setTimeout,
 } from "node:timers";
 import { assert } from "../base/assert.ts";
-import { setU64 } from "../base/bytes.ts";
 import { EIO, EOPNOTSUPP } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { isDeno } from "../base/runtime.ts";
 import type { Done } from "../device/device.ts";
-import { BLKDISCARD, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, libcIfAvailable } from "./libc.ts";
+import {
+  discardBlocking,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  libcIfAvailable,
+} from "./libc.ts";
 import type { Reactor, Source } from "./reactor.ts";
 
 /** Longest transfer of one call: node:fs takes 31 bits, and less keeps the thread pool fair. */
@@ -156,11 +160,7 @@ export class PortableReactor implements Reactor {
     const calls = libcIfAvailable();
     let status = -EOPNOTSUPP;
     if (calls !== null && fstatSync(fd).isBlockDevice()) {
-      const range = new Uint8Array(16);
-      const view = new DataView(range.buffer);
-      setU64(view, 0, offsetBytes);
-      setU64(view, 8, byteLength);
-      status = calls.ioctlRecord(fd, BLKDISCARD, range);
+      status = discardBlocking(calls, fd, offsetBytes, byteLength);
     } else if (calls !== null) {
       const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
       status = calls.fallocate(fd, mode, offsetBytes, byteLength);

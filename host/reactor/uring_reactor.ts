@@ -20,12 +20,12 @@
 import { fstatSync } from "node:fs";
 import { setImmediate } from "node:timers";
 import { assert } from "../base/assert.ts";
-import { setU64 } from "../base/bytes.ts";
 import { EAGAIN, EINTR, EINVAL, EIO, EOPNOTSUPP, errnoName } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { processorCount } from "../base/runtime.ts";
 import type { Done } from "../device/device.ts";
 import {
+  discardBlocking,
   EFD_CLOEXEC,
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
@@ -51,6 +51,7 @@ import {
   OP_WRITEV,
   Uring,
 } from "./uring.ts";
+import { setVector, skipVectors, VECTOR_ENTRY_BYTES } from "./vectors.ts";
 
 const SQ_ENTRIES = 256;
 const CQ_ENTRIES = 4096;
@@ -61,7 +62,7 @@ const RETRIES_MAX = 100;
 
 /** struct iovec entries of one gathering write; slots have them in chunks of memory that are mapped when needed. */
 const VECTOR_MAX = 64;
-const VECTOR_BYTES = VECTOR_MAX * 16;
+const VECTOR_BYTES = VECTOR_MAX * VECTOR_ENTRY_BYTES;
 const CHUNK_SLOTS = 256;
 
 const SPIN_US_DEFAULT = 50;
@@ -220,8 +221,7 @@ export class UringReactor implements Reactor {
         address >= 0 && address + byteLength <= this.#memoryBytes,
         "a buffer lies in the core",
       );
-      setU64(chunk.view, start + index * 16, this.#base + address);
-      setU64(chunk.view, start + index * 16 + 8, byteLength);
+      setVector(chunk.view, start + index * VECTOR_ENTRY_BYTES, this.#base + address, byteLength);
       total += byteLength;
     }
     this.#address[slot] = chunk.address + start;
@@ -236,15 +236,18 @@ export class UringReactor implements Reactor {
 
   discard(fd: number, offsetBytes: number, byteLength: number, done: Done): void {
     // Rare and for large ranges, so asking each time what the descriptor is costs nothing and is never out of date.
-    const isBlockDevice = fstatSync(fd).isBlockDevice();
-    this.#start(
-      isBlockDevice ? OP_URING_CMD : OP_FALLOCATE,
-      fd,
-      offsetBytes,
-      0,
-      byteLength,
-      isBlockDevice ? (status) => done(status === -EINVAL ? -EOPNOTSUPP : status) : done,
-    );
+    if (!fstatSync(fd).isBlockDevice()) {
+      this.#start(OP_FALLOCATE, fd, offsetBytes, 0, byteLength, done);
+      return;
+    }
+    this.#start(OP_URING_CMD, fd, offsetBytes, 0, byteLength, (status) => {
+      // Before Linux 6.12 there is only the call that blocks.
+      if (status === -EINVAL || status === -EOPNOTSUPP) {
+        done(discardBlocking(this.#libc, fd, offsetBytes, byteLength));
+      } else {
+        done(status);
+      }
+    });
   }
 
   timer(delayMs: number, callback: () => void): () => void {
@@ -611,25 +614,11 @@ export class UringReactor implements Reactor {
 
   /** Drops the first bytes of a gathering write that was cut short. */
   #skipVectors(slot: number, byteCount: number): void {
-    const view = (this.#vectorChunks[slot >>> 8] as { view: DataView }).view;
-    const chunkAddress = (this.#vectorChunks[slot >>> 8] as Mapping).address;
-    let at = (this.#address[slot] as number) - chunkAddress;
-    let count = this.#vectors[slot] as number;
-    let left = byteCount;
-    for (;;) {
-      const length = view.getUint32(at + 8, true);
-      if (left < length) {
-        const address = view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
-        setU64(view, at, address + left);
-        setU64(view, at + 8, length - left);
-        break;
-      }
-      left -= length;
-      at += 16;
-      count -= 1;
-    }
-    this.#address[slot] = chunkAddress + at;
-    this.#vectors[slot] = count;
+    const chunk = this.#vectorChunks[slot >>> 8] as Mapping & { view: DataView };
+    const address = this.#address[slot] as number;
+    const passed = skipVectors(chunk.view, address - chunk.address, byteCount);
+    this.#address[slot] = address + passed * VECTOR_ENTRY_BYTES;
+    this.#vectors[slot] = (this.#vectors[slot] as number) - passed;
   }
 }
 

@@ -1,5 +1,7 @@
+import { spawnSync } from "node:child_process";
 import {
   closeSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -11,10 +13,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import t from "tap";
+import { getU64 } from "../../host/base/bytes.ts";
 import { Prng } from "../../host/base/prng.ts";
 import { libc, POLLIN } from "../../host/reactor/libc.ts";
 import { Timers } from "../../host/reactor/timers.ts";
 import { UringReactor } from "../../host/reactor/uring_reactor.ts";
+import { setVector, skipVectors } from "../../host/reactor/vectors.ts";
 import { drive, makeMemory, REACTOR_FORMS } from "../support/reactors.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "dynamicfs-reactor-"));
@@ -397,5 +401,73 @@ t.test(
     t.same(order, ["a", "b", "c", "d"]);
     t.equal(timers.nextMs, Number.POSITIVE_INFINITY);
     t.end();
+  },
+);
+
+t.test("vectors: a gathering write that is cut anywhere goes on where it stopped", (t) => {
+  const seed = 31;
+  const prng = new Prng(seed);
+  const view = new DataView(new ArrayBuffer(64 * 16));
+  for (let round = 0; round < 200; round += 1) {
+    const count = 1 + prng.below(64);
+    const expected: number[] = [];
+    for (let index = 0; index < count; index += 1) {
+      // Above 2^32, as real addresses are.
+      const address = 0x7f00_0000_0000 + prng.below(1 << 20);
+      const byteLength = 1 + prng.below(20);
+      setVector(view, index * 16, address, byteLength);
+      for (let at = 0; at < byteLength; at += 1) expected.push(address + at);
+    }
+    const moved: number[] = [];
+    let at = 0;
+    let left = expected.length;
+    while (left > 0) {
+      const cut = Math.min(left, 1 + prng.below(50));
+      for (let entry = at; moved.length < expected.length - left + cut; entry += 16) {
+        const start = getU64(view, entry);
+        for (let index = 0; index < getU64(view, entry + 8); index += 1) {
+          if (moved.length < expected.length - left + cut) moved.push(start + index);
+        }
+      }
+      left -= cut;
+      if (left > 0) at += skipVectors(view, at, cut) * 16;
+    }
+    if (moved.join() !== expected.join()) t.fail(`round ${round}, seed ${seed}`);
+  }
+  t.pass("200 writes");
+  t.end();
+});
+
+t.test(
+  "io_uring: a write that no longer fits fails with ENOSPC, not with a short count",
+  async (t) => {
+    const point = join(directory, "small");
+    mkdirSync(point);
+    const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", point], {
+      encoding: "utf8",
+    });
+    if (mounted.status !== 0 || uring?.skip !== false) {
+      t.pass("not here", { skip: `mount: ${mounted.stderr}` });
+      return;
+    }
+    try {
+      const reactor = new UringReactor(makeMemory(1 << 20));
+      const fd = openSync(join(point, "file"), "w+");
+      const statuses: number[] = [];
+      await drive(reactor, (finish) => {
+        reactor.writeVector(fd, 0, [0, 65_536], [40_960, 40_960], (vector) => {
+          statuses.push(vector);
+          reactor.write(fd, 0, 0, 262_144, (plain) => {
+            statuses.push(plain);
+            finish();
+          });
+        });
+      });
+      t.same(statuses, [-28, -28]);
+      closeSync(fd);
+      reactor.close();
+    } finally {
+      spawnSync("umount", [point]);
+    }
   },
 );
