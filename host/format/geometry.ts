@@ -15,7 +15,7 @@ export const RING_SLOTS = 8;
 export const RING_BLOCKS = 16;
 export const REGION_BLOCKS_MIN = 32768;
 export const REGIONS_MAX = 65536;
-export const DEVICE_BYTES_MIN: number = 32 * 1024 * 1024;
+export const DEVICE_BYTES_MIN: number = 64 * 1024 * 1024;
 /** Copies of a metadata page, and of each bitmap, on a single device. */
 export const COPIES = 2;
 
@@ -48,7 +48,7 @@ export function geometryFor(sizeBytes: number): Geometry {
   const regionCount = Math.ceil(blockCount / regionBlocks);
   const mapBlocks = regionBlocks / 8 / BLOCK_BYTES;
   const mapAreaBlocks = regionCount * 2 * mapBlocks;
-  const journalBytes = Math.min(Math.max(sizeBytes / 64, 8 * 1024 * 1024), 128 * 1024 * 1024);
+  const journalBytes = Math.min(Math.max(sizeBytes / 64, 16 * 1024 * 1024), 128 * 1024 * 1024);
   const journalBlocks = Math.floor(journalBytes / BLOCK_BYTES);
   const journalStart = BOOT_BLOCKS + RING_BLOCKS;
   const secondRing = blockCount - RING_BLOCKS;

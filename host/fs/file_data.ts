@@ -41,7 +41,9 @@ export const FILE_BYTES_MAX: number = 2 ** 53 - BLOCK_BYTES;
 /** fsync puts at most this much data into the journal; more goes to its extents first. */
 const LOG_BLOCKS_PER_SYNC = 64;
 /** Logged and not yet written to extents, over all files: a checkpoint may have to append it again. */
-const LOGGED_BLOCKS_MAX = 160;
+const LOGGED_BLOCKS_MAX = 512;
+/** From here on logged files are written back in the background, so that the limit is seldom met. */
+const LOGGED_BLOCKS_SOFT = 192;
 /** A file with this much buffered is written back at once: large enough for whole extents. */
 const EAGER_BLOCKS = 1024;
 /** Extents that one transaction removes. */
@@ -502,7 +504,9 @@ export class FileData implements DataHooks {
         return error;
       }
       if (this.#isLoggable(file)) {
-        yield* retrying(() => this.#log(file));
+        yield* retrying(() => {
+          if (!this.#writeback.putInlineNow(file)) this.#log(file);
+        });
         return 0;
       }
       if (this.#store.faulted !== null) return -EIO;
@@ -531,6 +535,9 @@ export class FileData implements DataHooks {
     this.#loggedBlocks += file.unloggedBlocks;
     file.unlogged.length = 0;
     file.unloggedBlocks = 0;
+    if (this.#loggedBlocks > LOGGED_BLOCKS_SOFT) {
+      this.#startWriteback([...this.#files.values()].filter((other) => other.logged.length > 0));
+    }
   }
 
   /** Appends DATA entries for those of the listed blocks that are still buffered. */
@@ -778,6 +785,7 @@ export class FileData implements DataHooks {
   orderData(ino: number): void {
     const file = this.#files.get(ino);
     if (file === undefined) return;
+    if (this.#writeback.putInlineNow(file)) return;
     if (file.inFlight > 0 || !this.#isLoggable(file)) {
       throw new Retry((resume) => {
         spawn(this.#makeLoggable(file), (error, status) => resume(error !== null ? -EIO : Math.min(0, status as number)));

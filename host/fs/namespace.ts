@@ -349,6 +349,8 @@ export class Namespace {
     const inodes = this.#inodes;
     const bad = this.#newNameProblem(nameAddress, nameLength);
     if (bad !== 0) return bad;
+    // Programs publish a finished file by linking it: what the new name means must be there with it after a crash.
+    this.#hooks.orderData(ino);
     const begun = this.#store.begin(INTENT_GROW);
     if (begun < 0) return begun;
     const directory = inodes.record(0);

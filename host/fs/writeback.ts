@@ -81,7 +81,7 @@ export class Writeback {
    */
   *start(file: DirtyFile): Task<void> {
     const { exports } = this.#core;
-    if (yield* this.#startInline(file)) return;
+    if (yield* retrying(() => this.putInlineNow(file))) return;
     let from = 0;
     while (from >= 0) {
       const budget = Math.min(PLAN_BLOCKS_MAX, IN_FLIGHT_BLOCKS_MAX - this.#inFlightBlocks);
@@ -288,13 +288,12 @@ export class Writeback {
     this.#pool.drain();
   }
 
-  /** A whole file that fits is put into the tree: no block, no write. Returns whether it was done. */
-  *#startInline(file: DirtyFile): Task<boolean> {
-    if (file.size > INLINE_BYTES_MAX || file.size === 0 || file.inFlight > 0) return false;
-    return yield* retrying(() => this.#putInline(file));
-  }
-
-  #putInline(file: DirtyFile): boolean {
+  /**
+   * Puts a whole file that fits into the tree: no block, no write. Its own transaction; may throw Retry.
+   *
+   * @returns Whether it was done.
+   */
+  putInlineNow(file: DirtyFile): boolean {
     const { exports, u32 } = this.#core;
     const store = this.#store;
     if (file.size > INLINE_BYTES_MAX || file.size === 0 || file.inFlight > 0) return false;

@@ -41,7 +41,7 @@ import {
 import type { Pool } from "../pool/pool.ts";
 
 /** The largest commit, and so the length of a half: part of the format, since a reader must have room for it. */
-export const COMMIT_BYTES_MAX: number = 2 * 1024 * 1024;
+export const COMMIT_BYTES_MAX: number = 4 * 1024 * 1024;
 /** Left for the commit that a checkpoint may need before it can free anything. */
 const RESERVE_BLOCKS = (2 * COMMIT_BYTES_MAX) / BLOCK_BYTES;
 export const JOURNAL_MEMORY_BYTES: number = 2 * COMMIT_BYTES_MAX;
