@@ -23,6 +23,11 @@ export interface Reactor {
     byteLengths: readonly number[],
     done: Done,
   ): void;
+  /**
+   * As write(), without an offset, by another thread: for a descriptor whose write may wait for what this thread has
+   * to do. Absent where that cannot be had.
+   */
+  writeAside?(fd: number, address: number, byteLength: number, done: Done): void;
   /** fdatasync. */
   flush(fd: number, done: Done): void;
   /** fallocate(fd, PUNCH_HOLE | KEEP_SIZE) on files, BLKDISCARD on block devices; best effort. */

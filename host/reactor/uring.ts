@@ -59,6 +59,9 @@ const SETUP_FLAGS: readonly number[] = [
   0,
 ];
 
+/** IOSQE_ASYNC, to be added to an opcode: the entry's flags are the byte behind it. */
+export const SQE_ASYNC = 0x1000;
+
 export class Uring {
   readonly #libc: Libc;
   readonly #fd: number;

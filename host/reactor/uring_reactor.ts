@@ -49,6 +49,7 @@ import {
   OP_URING_CMD,
   OP_WRITE,
   OP_WRITEV,
+  SQE_ASYNC,
   Uring,
 } from "./uring.ts";
 import { setVector, skipVectors, VECTOR_ENTRY_BYTES } from "./vectors.ts";
@@ -80,6 +81,9 @@ const TO_SLOT = 0;
 const TO_SOURCE = 1;
 const TO_WAKE = 2;
 const TO_NOBODY = 3;
+
+/** Not an opcode of the kernel's: a write that a kernel thread does. */
+const WRITE_ASIDE = 255;
 
 /** What the loop has done, for benchmarks and metrics. */
 export interface ReactorStats {
@@ -228,6 +232,11 @@ export class UringReactor implements Reactor {
     this.#vectors[slot] = count;
     this.#left[slot] = total;
     this.#enqueue(slot);
+  }
+
+  writeAside(fd: number, address: number, byteLength: number, done: Done): void {
+    assert(address >= 0 && address + byteLength <= this.#memoryBytes, "a buffer lies in the core");
+    this.#start(WRITE_ASIDE, fd, 0, this.#base + address, byteLength, done);
   }
 
   flush(fd: number, done: Done): void {
@@ -564,6 +573,8 @@ export class UringReactor implements Reactor {
         TO_SLOT,
         0,
       );
+    } else if (opcode === WRITE_ASIDE) {
+      this.#ring.prepare(OP_WRITE | SQE_ASYNC, fd, 0, address, left, 0, slot, TO_SLOT, 0);
     } else if (opcode === OP_FSYNC) {
       this.#ring.prepare(opcode, fd, 0, 0, 0, FSYNC_DATASYNC, slot, TO_SLOT, 0);
     } else if (opcode === OP_FALLOCATE) {

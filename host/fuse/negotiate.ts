@@ -1,0 +1,100 @@
+/**
+ * What we answer to INIT: the features that we want and the kernel offers. Pure, so that old kernels can be tried in a
+ * test. Each feature that is not offered costs speed only; the rest works without it.
+ *
+ * Not asked for, on purpose: locks (the kernel's own are right for a local filesystem), splice (payloads must land in
+ * the core's memory), AUTO_INVAL_DATA (nobody but us changes data, and we would say so), DONT_MASK (the kernel applies
+ * the umask), SETXATTR_EXT and SECURITY_CTX (their data would be ignored), POSIX_ACL until `acl` is set.
+ */
+import {
+  FUSE_ABORT_ERROR,
+  FUSE_ASYNC_DIO,
+  FUSE_ASYNC_READ,
+  FUSE_BIG_WRITES,
+  FUSE_CACHE_SYMLINKS,
+  FUSE_DO_READDIRPLUS,
+  FUSE_EXPLICIT_INVAL_DATA,
+  FUSE_EXPORT_SUPPORT,
+  FUSE_HANDLE_KILLPRIV_V2,
+  FUSE_INIT_EXT,
+  FUSE_MAJOR,
+  FUSE_MAX_PAGES,
+  FUSE_MINOR,
+  FUSE_MINOR_MIN,
+  FUSE_NO_OPEN_SUPPORT,
+  FUSE_NO_OPENDIR_SUPPORT,
+  FUSE_PARALLEL_DIROPS,
+  FUSE_POSIX_ACL,
+  FUSE_READDIRPLUS_AUTO,
+  FUSE_WRITEBACK_CACHE,
+  MAX_WRITE_BYTES,
+} from "./protocol.ts";
+
+export interface Offer {
+  readonly major: number;
+  readonly minor: number;
+  readonly flags: number;
+  readonly flags2: number;
+}
+
+export interface Wishes {
+  /** Let the kernel buffer writes; off, each write(2) is a request. */
+  readonly writeback: boolean;
+  /** The file system inherits and enforces POSIX ACLs. */
+  readonly acl: boolean;
+}
+
+export interface Answer {
+  readonly minor: number;
+  readonly flags: number;
+  readonly flags2: number;
+  readonly maxWriteBytes: number;
+  readonly maxPages: number;
+  /** A limit only: the mount's own read-ahead is set beside (see mount.ts). */
+  readonly maxReadAheadBytes: number;
+  readonly maxBackground: number;
+  readonly congestionThreshold: number;
+  /** ENOSYS to OPEN and OPENDIR makes the kernel open files by itself, with cached data kept. */
+  readonly noOpen: boolean;
+  readonly noOpendir: boolean;
+  readonly writeback: boolean;
+}
+
+/** The answer; "again" when the kernel speaks a newer major version and repeats INIT with ours; null when too old. */
+export function negotiate(offer: Offer, wishes: Wishes): Answer | "again" | null {
+  if (offer.major > FUSE_MAJOR) return "again";
+  if (offer.major < FUSE_MAJOR || offer.minor < FUSE_MINOR_MIN) return null;
+  let wanted =
+    FUSE_ASYNC_READ |
+    FUSE_EXPORT_SUPPORT |
+    FUSE_BIG_WRITES |
+    FUSE_DO_READDIRPLUS |
+    FUSE_READDIRPLUS_AUTO |
+    FUSE_ASYNC_DIO |
+    FUSE_NO_OPEN_SUPPORT |
+    FUSE_PARALLEL_DIROPS |
+    FUSE_ABORT_ERROR |
+    FUSE_MAX_PAGES |
+    FUSE_CACHE_SYMLINKS |
+    FUSE_NO_OPENDIR_SUPPORT |
+    FUSE_EXPLICIT_INVAL_DATA |
+    FUSE_HANDLE_KILLPRIV_V2 |
+    FUSE_INIT_EXT;
+  if (wishes.writeback) wanted |= FUSE_WRITEBACK_CACHE;
+  if (wishes.acl) wanted |= FUSE_POSIX_ACL;
+  const flags = wanted & offer.flags;
+  const maxWriteBytes = (flags & FUSE_MAX_PAGES) !== 0 ? MAX_WRITE_BYTES : 131_072;
+  return {
+    minor: Math.min(offer.minor, FUSE_MINOR),
+    flags,
+    flags2: 0,
+    maxWriteBytes,
+    maxPages: maxWriteBytes / 4096,
+    maxReadAheadBytes: 16_777_216,
+    maxBackground: 64,
+    congestionThreshold: 48,
+    noOpen: (flags & FUSE_NO_OPEN_SUPPORT) !== 0,
+    noOpendir: (flags & FUSE_NO_OPENDIR_SUPPORT) !== 0,
+    writeback: (flags & FUSE_WRITEBACK_CACHE) !== 0,
+  };
+}
