@@ -70,7 +70,11 @@ export class DataPool {
   /** Resumes when some buffer has been given back. */
   whenRoom(resume: (status: number) => void): void {
     this.#waiters.push(resume);
+    this.onShortage();
   }
+
+  /** Called when somebody must wait: buffered data should be written back now. */
+  onShortage: () => void = () => {};
 
   #wake(): void {
     const waiters = this.#waiters;

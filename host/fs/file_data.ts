@@ -93,6 +93,7 @@ export class FileData implements DataHooks {
       fileOf: (ino) => this.#files.get(ino),
     });
     this.#writeback.onPieceDone = (file) => this.#pieceDone(file);
+    this.pool.onShortage = () => this.#startWriteback([...this.#files.values()]);
     this.#store.blocksOwed = () => this.pool.dirtyBlocks;
     this.#store.relogBytes = () => this.#loggedBlocks * (BLOCK_BYTES + ENTRY_DATA_BYTES);
     this.#store.onPressure = () => this.#progress();
@@ -367,13 +368,23 @@ export class FileData implements DataHooks {
   }
 
   #startWriteback(files: readonly DirtyFile[]): void {
-    if (this.#flushing) return;
+    if (this.#flushing) {
+      this.#flushAgain = true;
+      return;
+    }
     this.#flushing = true;
     spawn(this.#flush(files), (error) => {
       this.#flushing = false;
       if (error !== null) this.#store.fault(error);
+      else if (this.#flushAgain) {
+        // Somebody asked meanwhile, for files that may not have been on the list.
+        this.#flushAgain = false;
+        this.#startWriteback([...this.#files.values()]);
+      }
     });
   }
+
+  #flushAgain = false;
 
   *#flush(files: readonly DirtyFile[]): Task<void> {
     for (const file of files) {
@@ -386,10 +397,7 @@ export class FileData implements DataHooks {
 
   /** Throws a Retry that ends when write-back has freed something. */
   #waitForWriteback(): never {
-    throw new Retry((resume) => {
-      this.pool.whenRoom(resume);
-      this.#startWriteback([...this.#files.values()]);
-    });
+    throw new Retry((resume) => this.pool.whenRoom(resume));
   }
 
   #pieceDone(file: DirtyFile): void {
