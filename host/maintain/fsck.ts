@@ -321,15 +321,6 @@ class Check {
         `The volume was not unmounted: ${pending} transactions will be replayed when it is mounted`,
         { commits, transactions: pending },
       );
-      if (superblock.clean) {
-        this.#errors.add(
-          "DFS-FSCK-SUPERBLOCK-FIELD",
-          "The volume is marked as unmounted, but its journal is not empty",
-          {
-            sequence: superblock.sequence,
-          },
-        );
-      }
     }
   }
 

@@ -4,7 +4,7 @@
  */
 import type { Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
-import { BLOCK_BYTES, RING_SLOTS } from "../format/geometry.ts";
+import { BLOCK_BYTES, DEVICE_BYTES_MIN, RING_SLOTS } from "../format/geometry.ts";
 import {
   FEATURES_INCOMPATIBLE,
   FEATURES_READ_ONLY_COMPATIBLE,
@@ -29,7 +29,8 @@ export function* checkSuperblocks(
   errors: Findings,
   warnings: Findings,
 ): Task<Superblock | null> {
-  const slots = yield* readSlots(core, pool, 0, buffer);
+  const sizeBytes = pool.members[0]?.device.sizeBytes ?? 0;
+  const slots = sizeBytes < DEVICE_BYTES_MIN ? [] : yield* readSlots(core, pool, 0, buffer);
   let newest: Superblock | null = null;
   for (const { superblock } of slots) {
     if (superblock !== null && (newest === null || superblock.sequence > newest.sequence)) {

@@ -2,6 +2,7 @@
  * A small volume that holds one of everything: directories, files of every layout, links, special files, attributes, an
  * orphan. Made through the file system, so that what tools say about it is what they will say about real ones.
  */
+import { Prng } from "../../host/base/prng.ts";
 import type { MemoryDevice } from "../../host/device/memory_device.ts";
 import type { SparseBytes } from "../../host/device/sparse_bytes.ts";
 import { Attributes, type FileSystem, NewNode, ROOT_INO } from "../../host/fs/file_system.ts";
@@ -104,10 +105,10 @@ export interface Sample {
 
 export const SAMPLE_BYTES: number = 64 << 20;
 
+/** Bytes of which no part is like another. */
 export function bytesOf(length: number, seed: number): Uint8Array {
   const bytes = new Uint8Array(length);
-  for (let index = 0; index < length; index++)
-    bytes[index] = (index * 7 + seed * 31 + (index >> 8)) & 0xff;
+  new Prng(seed).bytes(bytes);
   return bytes;
 }
 

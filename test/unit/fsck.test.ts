@@ -1,0 +1,802 @@
+/**
+ * fsck finds each kind of damage, says what it is with the code that stands for it and nothing else, and never fails on
+ * any image. Damage is planted behind the checksums where they would show it first.
+ */
+import t from "tap";
+import { Prng } from "../../host/base/prng.ts";
+import type { SparseBytes } from "../../host/device/sparse_bytes.ts";
+import { ROOT_INO } from "../../host/fs/file_system.ts";
+import { type FsckOptions, type FsckReport, fsck } from "../../host/maintain/fsck.ts";
+import { ImageEditor, setU64, u64 } from "../support/image_editor.ts";
+import { MemoryEngine } from "../support/memory_engine.ts";
+import {
+  bytesOf,
+  create,
+  fill,
+  mount,
+  type Sample,
+  sampleVolume,
+} from "../support/sample_volume.ts";
+
+const INODE = 1;
+const XATTR = 2;
+const XATTR_DATA = 3;
+const SYMLINK = 4;
+const DENTRY = 5;
+const EXTENT = 6;
+const INLINE = 7;
+const ORPHAN = 8;
+const FILES = 1;
+const SPACE = 2;
+
+const sample: Sample = sampleVolume();
+/** One core for all checks: a check lays it out anew each time. */
+const checker = new MemoryEngine();
+
+function check(
+  image: { contents: SparseBytes; sizeBytes: number },
+  options: FsckOptions = {},
+): FsckReport {
+  return checker.run(
+    fsck(checker.environment, [checker.device(image.sizeBytes, image.contents)], options),
+  );
+}
+
+/** The sample with a change; what fsck says about it. */
+function damaged(change: (editor: ImageEditor) => void, options: FsckOptions = {}): FsckReport {
+  const contents = sample.contents.clone();
+  change(new ImageEditor(checker.core, contents, sample.sizeBytes));
+  return check({ contents, sizeBytes: sample.sizeBytes }, options);
+}
+
+const ino = (name: string): number => sample.inos[name] as number;
+const inode = (name: string) => ({ oid: ino(name), type: INODE, offset: 0 });
+const codes = (report: FsckReport): string[] => Object.keys(report.errorCodes).sort();
+
+/** The directory item that holds a name. */
+function dentryOf(editor: ImageEditor, directory: string, name: string) {
+  const found = editor
+    .items(FILES)
+    .find(
+      ({ key, value }) =>
+        key.oid === ino(directory) &&
+        key.type === DENTRY &&
+        new TextDecoder().decode(value.subarray(12)) === name,
+    );
+  if (found === undefined) throw new Error(`There is no ${name}`);
+  return found;
+}
+
+t.test("fsck finds nothing in a volume that was just created", async (t) => {
+  const device = create(new MemoryEngine(), 64 << 20);
+  const report = check(device);
+  t.same(report.errors, []);
+  t.same(report.warnings, []);
+  t.ok(report.clean && report.complete && !report.needsRecovery);
+  t.equal(report.counts["directories"], 1);
+});
+
+t.test("fsck finds nothing in a volume with one of everything, and counts it", async (t) => {
+  const report = check(sample);
+  t.same(report.errors, []);
+  t.same(report.warnings, []);
+  t.match(report.counts, {
+    directories: 4,
+    symlinks: 1,
+    specials: 3,
+    inline_files: 1,
+    orphans: 1,
+    xattrs: 4,
+    names: 416,
+    data_blocks: 778,
+  });
+});
+
+t.test(
+  "fsck finds nothing in any checkpoint while a volume is at work, journal and all",
+  async (t) => {
+    const device = create(new MemoryEngine(), 64 << 20);
+    const { engine, volume, calls } = mount(device);
+    const directory = calls.directory(ROOT_INO, "work");
+    for (let round = 0; round < 6; round++) {
+      for (let index = 0; index < 120; index++) {
+        const file = calls.file(directory, `${round}-${index}`);
+        if (index % 3 === 0) calls.write(file, 0, bytesOf(index * 97, index));
+        if (index % 5 === 0) calls.unlink(directory, `${round}-${index}`);
+      }
+      if (round % 2 === 0) calls.sync();
+      else engine.run(checkpointOf(volume));
+      const report = check(device);
+      t.same(report.errors, [], `round ${round}`);
+      t.equal(report.needsRecovery, round % 2 === 0, `recovery in round ${round}`);
+    }
+    engine.run(volume.unmount());
+    t.same(check(device).errors, []);
+  },
+);
+
+function* checkpointOf(volume: { checkpoint(done: (status: number) => void): void }) {
+  const status: number = yield (resume: (status: number) => void) => volume.checkpoint(resume);
+  if (status < 0) throw new Error(`checkpoint failed: ${status}`);
+}
+
+// --- damage, one kind at a time ---
+
+interface Case {
+  readonly name: string;
+  readonly change: (editor: ImageEditor) => void;
+  readonly codes: readonly string[];
+  /** Codes of warnings. */
+  readonly warnings?: readonly string[];
+  readonly incomplete?: boolean;
+}
+
+const leaf = (editor: ImageEditor) => editor.path(FILES, inode("dir")).at(-1);
+const root = (editor: ImageEditor) => editor.path(FILES, inode("dir"))[0];
+
+const cases: Case[] = [
+  {
+    name: "a bit of one superblock",
+    change: (editor) => editor.flip(editor.superblockBlocks()[0], 100),
+    codes: [],
+    warnings: ["DFS-FSCK-SUPERBLOCK-SLOT"],
+  },
+  {
+    name: "all superblocks",
+    change: (editor) => {
+      for (let slot = 0; slot < 8; slot++) {
+        editor.flip(16 + slot, 90);
+        editor.flip(sample.sizeBytes / 4096 - 16 + slot, 90);
+      }
+    },
+    codes: ["DFS-FSCK-SUPERBLOCK-NONE"],
+    incomplete: true,
+  },
+  {
+    name: "an unknown feature",
+    change: (editor) => editor.editSuperblock((view) => view.setUint32(40, 1 << 30, true)),
+    codes: ["DFS-FSCK-UNSUPPORTED"],
+    incomplete: true,
+  },
+  {
+    name: "the count of objects",
+    change: (editor) => editor.editSuperblock((view) => setU64(view, 128, 7)),
+    codes: ["DFS-FSCK-OBJECT-COUNT"],
+  },
+  {
+    name: "the next object id",
+    change: (editor) => editor.editSuperblock((view) => setU64(view, 120, 17)),
+    codes: ["DFS-FSCK-NEXT-OBJECT"],
+  },
+  {
+    name: "one copy of a leaf",
+    change: (editor) => editor.flip(leaf(editor)?.blocks[1] as number, 3000),
+    codes: ["DFS-FSCK-PAGE-COPY"],
+  },
+  {
+    name: "the first copy of a root",
+    change: (editor) => editor.flip(root(editor)?.blocks[0] as number, 3000),
+    codes: ["DFS-FSCK-PAGE-COPY"],
+  },
+  {
+    name: "both copies of a leaf",
+    change: (editor) => {
+      for (const block of leaf(editor)?.blocks ?? []) editor.flip(block, 3000);
+    },
+    codes: ["DFS-FSCK-PAGE-LOST"],
+    incomplete: true,
+  },
+  {
+    name: "both copies of the root",
+    change: (editor) => {
+      for (const block of root(editor)?.blocks ?? []) editor.flip(block, 30);
+    },
+    codes: ["DFS-FSCK-PAGE-LOST"],
+    incomplete: true,
+  },
+  {
+    name: "a page's generation",
+    change: (editor) => editor.editPage(FILES, inode("dir"), 0, (view) => setU64(view, 16, 1)),
+    codes: ["DFS-FSCK-PAGE-HEADER"],
+    incomplete: true,
+  },
+  {
+    name: "a page's tree",
+    change: (editor) => editor.editPage(FILES, inode("dir"), 0, (view) => view.setUint8(13, 2)),
+    codes: ["DFS-FSCK-PAGE-HEADER"],
+    incomplete: true,
+  },
+  {
+    name: "a page's address",
+    change: (editor) => editor.editPage(FILES, inode("dir"), 0, (view) => setU64(view, 24, 5000)),
+    codes: ["DFS-FSCK-PAGE-HEADER"],
+    incomplete: true,
+  },
+  {
+    name: "a page's heap",
+    change: (editor) =>
+      editor.editPage(FILES, inode("dir"), 0, (view) => view.setUint16(34, 9, true)),
+    codes: ["DFS-FSCK-PAGE-STRUCTURE"],
+    incomplete: true,
+  },
+  {
+    name: "a key below its parent's range",
+    change: (editor) => {
+      const last = { oid: ino("many"), type: DENTRY, offset: 2 ** 48 - 1 };
+      editor.editPage(FILES, last, 0, (view) => setU64(view, 64, 1));
+    },
+    codes: ["DFS-FSCK-PAGE-ORDER"],
+    incomplete: true,
+  },
+  {
+    name: "a pointer's generation above its parent's",
+    change: (editor) =>
+      editor.editPage(FILES, inode("dir"), 1, (view) => {
+        setU64(view, view.getUint16(64 + 16, true) + 32, 99);
+      }),
+    codes: ["DFS-FSCK-POINTER"],
+    incomplete: true,
+  },
+  {
+    name: "a pointer's second copy beyond the end",
+    change: (editor) =>
+      editor.editPage(FILES, inode("dir"), 1, (view) => {
+        setU64(view, view.getUint16(64 + 16, true) + 8, 1 << 30);
+      }),
+    codes: ["DFS-FSCK-POINTER"],
+  },
+  {
+    name: "one copy of a bitmap",
+    change: (editor) => editor.flip(editor.bitmapBlocks(0)[1] as number, 2000),
+    codes: ["DFS-FSCK-BITMAP-COPY"],
+  },
+  {
+    name: "both copies of a bitmap",
+    change: (editor) => {
+      for (const block of editor.bitmapBlocks(0)) editor.flip(block, 2000);
+    },
+    codes: ["DFS-FSCK-BITMAP-LOST"],
+  },
+  {
+    name: "blocks marked that nothing uses",
+    change: (editor) =>
+      editor.editBitmap(0, (bitmap, item) => {
+        bitmap[1900] = (bitmap[1900] as number) | 0xff;
+        item.setUint32(16, item.getUint32(16, true) - 8, true);
+        item.setUint32(20, item.getUint32(16, true), true);
+      }),
+    codes: ["DFS-FSCK-BLOCK-LEAKED"],
+  },
+  {
+    name: "blocks in use that are marked free",
+    change: (editor) =>
+      editor.editBitmap(0, (bitmap, item) => {
+        bitmap[100] = 0;
+        item.setUint32(16, item.getUint32(16, true) + 8, true);
+      }),
+    codes: ["DFS-FSCK-BLOCK-FREE"],
+  },
+  {
+    name: "blocks behind the device's end that are marked free",
+    change: (editor) =>
+      editor.editBitmap(0, (bitmap) => {
+        bitmap[4000] = 0;
+      }),
+    codes: ["DFS-FSCK-BITMAP-END"],
+  },
+  {
+    name: "a region's count of free blocks",
+    change: (editor) =>
+      editor.editItem(SPACE, { oid: 0, type: 16, offset: 0 }, (item) => {
+        item.setUint32(16, item.getUint32(16, true) + 1, true);
+      }),
+    codes: ["DFS-FSCK-REGION-COUNT"],
+  },
+  {
+    name: "a region's longest free run",
+    change: (editor) =>
+      editor.editItem(SPACE, { oid: 0, type: 16, offset: 0 }, (item) =>
+        item.setUint32(20, 10, true),
+      ),
+    codes: ["DFS-FSCK-REGION-COUNT"],
+  },
+  {
+    name: "a region's state",
+    change: (editor) =>
+      editor.editItem(SPACE, { oid: 0, type: 16, offset: 0 }, (item) => item.setUint8(25, 7)),
+    codes: ["DFS-FSCK-REGION"],
+  },
+  {
+    name: "a region's item missing",
+    change: (editor) => editor.removeItem(SPACE, { oid: 0, type: 16, offset: 0 }),
+    codes: ["DFS-FSCK-REGION"],
+  },
+  {
+    name: "an item of no known type",
+    change: (editor) =>
+      editor.insertItem(FILES, { oid: ino("empty"), type: 99, offset: 0 }, new Uint8Array(4)),
+    codes: ["DFS-FSCK-ITEM-UNKNOWN"],
+  },
+  {
+    name: "an unknown item of the space tree",
+    change: (editor) =>
+      editor.insertItem(SPACE, { oid: 0, type: 17, offset: 0 }, new Uint8Array(4)),
+    codes: ["DFS-FSCK-ITEM-UNKNOWN"],
+  },
+  {
+    name: "an inode's type",
+    change: (editor) =>
+      editor.editItem(FILES, inode("small"), (item) => item.setUint32(0, 0o070644, true)),
+    codes: ["DFS-FSCK-INODE"],
+  },
+  {
+    name: "an inode's nanoseconds",
+    change: (editor) =>
+      editor.editItem(FILES, inode("small"), (item) => item.setUint32(68, 1e9, true)),
+    codes: ["DFS-FSCK-INODE"],
+  },
+  {
+    name: "an inode missing",
+    change: (editor) => {
+      editor.removeItem(FILES, inode("small"));
+      editor.editSuperblock((view) => setU64(view, 128, u64(view, 128) - 1));
+    },
+    codes: ["DFS-FSCK-DENTRY-TARGET", "DFS-FSCK-INODE-MISSING"],
+  },
+  {
+    name: "a file's links",
+    change: (editor) =>
+      editor.editItem(FILES, inode("linked"), (item) => item.setUint32(4, 2, true)),
+    codes: ["DFS-FSCK-NLINK"],
+  },
+  {
+    name: "a directory's links",
+    change: (editor) => editor.editItem(FILES, inode("dir"), (item) => item.setUint32(4, 9, true)),
+    codes: ["DFS-FSCK-NLINK"],
+  },
+  {
+    name: "a directory's count of entries",
+    change: (editor) =>
+      editor.editItem(FILES, inode("many"), (item) => item.setUint32(104, 399, true)),
+    codes: ["DFS-FSCK-ENTRY-COUNT"],
+  },
+  {
+    name: "a file's blocks",
+    change: (editor) => editor.editItem(FILES, inode("large"), (item) => setU64(item, 24, 1)),
+    codes: ["DFS-FSCK-INODE-BLOCKS"],
+  },
+  {
+    name: "a file's size below its extents",
+    change: (editor) => editor.editItem(FILES, inode("large"), (item) => setU64(item, 16, 4096)),
+    codes: ["DFS-FSCK-EXTENT-BEYOND-END"],
+  },
+  {
+    name: "a directory's parent",
+    change: (editor) =>
+      editor.editItem(FILES, inode("nested"), (item) => setU64(item, 96, ROOT_INO)),
+    codes: ["DFS-FSCK-DIRECTORY-PARENT"],
+  },
+  {
+    name: "an entry's target",
+    change: (editor) => {
+      const { key } = dentryOf(editor, "dir", "small");
+      editor.editItem(FILES, key, (item) => setU64(item, 0, 100_000));
+    },
+    codes: ["DFS-FSCK-DENTRY-TARGET", "DFS-FSCK-NLINK"],
+  },
+  {
+    name: "an entry's type",
+    change: (editor) => {
+      const { key } = dentryOf(editor, "dir", "small");
+      editor.editItem(FILES, key, (item) => item.setUint8(8, 12));
+    },
+    codes: ["DFS-FSCK-DENTRY-TYPE"],
+  },
+  {
+    name: "an entry's name",
+    change: (editor) => {
+      const { key } = dentryOf(editor, "dir", "small");
+      editor.editItem(FILES, key, (item) => item.setUint8(12, 0x53));
+    },
+    codes: ["DFS-FSCK-DENTRY-HASH"],
+  },
+  {
+    name: "a name with a slash",
+    change: (editor) => {
+      const { key } = dentryOf(editor, "dir", "small");
+      editor.editItem(FILES, key, (item) => item.setUint8(12, 0x2f));
+    },
+    codes: ["DFS-FSCK-DENTRY", "DFS-FSCK-DENTRY-HASH"],
+  },
+  {
+    name: "an entry's length",
+    change: (editor) => {
+      const { key } = dentryOf(editor, "dir", "small");
+      editor.editItem(FILES, key, (item) => item.setUint8(9, 250));
+    },
+    codes: ["DFS-FSCK-DENTRY"],
+  },
+  {
+    name: "an entry gone",
+    change: (editor) => {
+      editor.removeItem(FILES, dentryOf(editor, "dir", "small").key);
+      editor.editItem(FILES, inode("dir"), (item) => {
+        item.setUint32(104, item.getUint32(104, true) - 1, true);
+        setU64(item, 16, u64(item, 16) - 1);
+      });
+    },
+    codes: ["DFS-FSCK-NLINK"],
+  },
+  {
+    name: "a directory without a name",
+    change: (editor) => {
+      editor.removeItem(FILES, dentryOf(editor, "root", "many").key);
+      editor.editItem(FILES, inode("root"), (item) => {
+        item.setUint32(104, item.getUint32(104, true) - 1, true);
+        setU64(item, 16, u64(item, 16) - 1);
+        item.setUint32(4, item.getUint32(4, true) - 1, true);
+      });
+    },
+    codes: ["DFS-FSCK-UNREACHABLE"],
+  },
+  {
+    name: "a directory below itself",
+    change: (editor) => {
+      // dir/nested, whose parent is dir, becomes the parent of dir: out of the root's sight.
+      const entry = dentryOf(editor, "root", "dir");
+      editor.removeItem(FILES, entry.key);
+      editor.insertItem(FILES, { ...entry.key, oid: ino("nested") }, entry.value);
+      editor.editItem(FILES, inode("dir"), (item) => setU64(item, 96, ino("nested")));
+      for (const [name, by] of [
+        ["root", -1],
+        ["nested", 1],
+      ] as const) {
+        editor.editItem(FILES, inode(name), (item) => {
+          item.setUint32(104, item.getUint32(104, true) + by, true);
+          setU64(item, 16, u64(item, 16) + by);
+          item.setUint32(4, item.getUint32(4, true) + by, true);
+        });
+      }
+    },
+    codes: ["DFS-FSCK-DIRECTORY-LOOP"],
+  },
+  {
+    name: "a symbolic link's target",
+    change: (editor) => editor.removeItem(FILES, { oid: ino("symlink"), type: SYMLINK, offset: 0 }),
+    codes: ["DFS-FSCK-SYMLINK"],
+  },
+  {
+    name: "a symbolic link's size",
+    change: (editor) => editor.editItem(FILES, inode("symlink"), (item) => setU64(item, 16, 3)),
+    codes: ["DFS-FSCK-SYMLINK"],
+  },
+  {
+    name: "an attribute's name",
+    change: (editor) => {
+      const key = editor
+        .items(FILES)
+        .find((item) => item.key.oid === ino("dir") && item.key.type === XATTR)?.key;
+      editor.editItem(FILES, key ?? inode("dir"), (item) => item.setUint8(8, 0x55));
+    },
+    codes: ["DFS-FSCK-XATTR"],
+  },
+  {
+    name: "a part of an attribute's value",
+    change: (editor) => {
+      const parts = editor.items(FILES).filter((item) => item.key.type === XATTR_DATA);
+      editor.removeItem(FILES, parts[4]?.key ?? inode("dir"));
+    },
+    codes: ["DFS-FSCK-XATTR"],
+  },
+  {
+    name: "an inode's count of attributes",
+    change: (editor) =>
+      editor.editItem(FILES, inode("attributes"), (item) => item.setUint32(108, 9, true)),
+    codes: ["DFS-FSCK-XATTR-COUNT"],
+  },
+  {
+    name: "inline data beyond the file's size",
+    change: (editor) => editor.editItem(FILES, inode("inline"), (item) => setU64(item, 16, 10)),
+    codes: ["DFS-FSCK-INLINE"],
+  },
+  {
+    name: "inline data where an extent is",
+    change: (editor) =>
+      editor.insertItem(FILES, { oid: ino("large"), type: INLINE, offset: 0 }, new Uint8Array(10)),
+    codes: ["DFS-FSCK-INLINE"],
+  },
+  {
+    name: "an extent's length",
+    change: (editor) =>
+      editor.editItem(FILES, { oid: ino("large"), type: EXTENT, offset: 0 }, (item) =>
+        item.setUint32(0, 7, true),
+      ),
+    codes: ["DFS-FSCK-EXTENT"],
+  },
+  {
+    name: "an extent's address beyond the end",
+    change: (editor) =>
+      editor.editItem(FILES, { oid: ino("large"), type: EXTENT, offset: 0 }, (item) =>
+        setU64(item, 16, 1 << 29),
+      ),
+    codes: ["DFS-FSCK-EXTENT"],
+  },
+  {
+    name: "an extent where another one is",
+    change: (editor) => {
+      const other = editor
+        .items(FILES)
+        .find(({ key }) => key.oid === ino("large") && key.offset === 1 << 20);
+      editor.editItem(FILES, { oid: ino("large"), type: EXTENT, offset: 0 }, (item) => {
+        setU64(item, 16, u64(new DataView((other?.value ?? new Uint8Array(24)).buffer), 16));
+      });
+    },
+    codes: ["DFS-FSCK-BLOCK-LEAKED", "DFS-FSCK-BLOCK-SHARED", "DFS-FSCK-DATA"],
+  },
+  {
+    name: "an extent that overlaps another in the file",
+    change: (editor) =>
+      editor.editItem(
+        FILES,
+        { oid: ino("large"), type: EXTENT, offset: 1 << 20 },
+        (_item, { page, slot }) => {
+          page.setUint32(slot + 8, (1 << 20) - 4096, true);
+        },
+      ),
+    codes: ["DFS-FSCK-EXTENT-OVERLAP"],
+  },
+  {
+    name: "a block of data",
+    change: (editor) => {
+      const extent = editor
+        .items(FILES)
+        .find(({ key }) => key.oid === ino("sparse") && key.type === EXTENT);
+      editor.flip(u64(new DataView((extent?.value ?? new Uint8Array(24)).buffer), 16) + 1, 77);
+    },
+    codes: ["DFS-FSCK-DATA"],
+  },
+  {
+    name: "an orphan that has links",
+    change: (editor) =>
+      editor.editItem(FILES, inode("orphan"), (item) => item.setUint32(4, 1, true)),
+    codes: ["DFS-FSCK-NLINK", "DFS-FSCK-ORPHAN"],
+  },
+  {
+    name: "an orphan that is not listed",
+    change: (editor) => editor.removeItem(FILES, { oid: 0, type: ORPHAN, offset: ino("orphan") }),
+    codes: ["DFS-FSCK-ORPHAN-MISSING"],
+  },
+  {
+    name: "an orphan that does not exist",
+    change: (editor) =>
+      editor.insertItem(FILES, { oid: 0, type: ORPHAN, offset: 70_000 }, new Uint8Array(0)),
+    codes: ["DFS-FSCK-ORPHAN"],
+  },
+];
+
+for (const { name, change, codes: expected, warnings = [], incomplete = false } of cases) {
+  t.test(`fsck tells damage: ${name}`, async (t) => {
+    const report = damaged(change);
+    t.same(codes(report), expected, JSON.stringify(report.errors.slice(0, 5)));
+    t.same(
+      report.warnings.map(({ code }) => code),
+      warnings,
+    );
+    t.equal(report.clean, expected.length === 0);
+    t.equal(report.complete, !incomplete);
+    const several = damaged(change, { windows: { objects: 7 } });
+    t.same(codes(several), expected, "the same when objects are looked at in many windows");
+  });
+}
+
+t.test("fsck without data does not read it", async (t) => {
+  const report = damaged(
+    (editor) => {
+      const extent = editor
+        .items(FILES)
+        .find(({ key }) => key.oid === ino("sparse") && key.type === EXTENT);
+      editor.flip(u64(new DataView((extent?.value ?? new Uint8Array(24)).buffer), 16) + 1, 77);
+    },
+    { data: false },
+  );
+  t.same(codes(report), []);
+});
+
+t.test("fsck finds the same in several windows of regions", async (t) => {
+  // Three regions of 128 MiB.
+  const device = create(new MemoryEngine(), 320 << 20);
+  const { engine, volume, calls } = mount(device);
+  fill(calls);
+  engine.run(volume.unmount());
+  t.same(check(device, { windows: { regions: 1, objects: 5 } }).errors, []);
+  const contents = device.contents.clone();
+  const editor = new ImageEditor(checker.core, contents, device.sizeBytes);
+  // An extent of the first region moves to the second, which is empty.
+  const extent = editor
+    .items(FILES)
+    .find(({ key }) => key.type === EXTENT && key.offset === 1 << 20);
+  if (extent === undefined) throw new Error("There is no large file");
+  const blockCount = new DataView(extent.value.buffer).getUint32(0, true);
+  editor.editItem(FILES, extent.key, (item) => setU64(item, 16, 32768 + 500));
+  for (const options of [{}, { windows: { regions: 1 } }, { windows: { regions: 2 } }]) {
+    const report = check({ contents, sizeBytes: device.sizeBytes }, options);
+    t.same(codes(report), ["DFS-FSCK-BLOCK-FREE", "DFS-FSCK-BLOCK-LEAKED", "DFS-FSCK-DATA"]);
+    t.match(report.errors.find(({ code }) => code === "DFS-FSCK-BLOCK-FREE")?.place, {
+      region: 1,
+      block: 32768 + 500,
+      blockCount,
+    });
+    t.match(report.errors.find(({ code }) => code === "DFS-FSCK-BLOCK-LEAKED")?.place, {
+      region: 0,
+      blockCount,
+    });
+  }
+});
+
+t.test("fsck follows a loop of directories through several windows", async (t) => {
+  const device = create(new MemoryEngine(), 64 << 20);
+  const { engine, volume, calls } = mount(device);
+  const chain = [ROOT_INO];
+  for (let depth = 0; depth < 40; depth++)
+    chain.push(calls.directory(chain[depth] as number, "below"));
+  engine.run(volume.unmount());
+  t.same(check(device, { windows: { objects: 4 } }).errors, []);
+  const contents = device.contents.clone();
+  const editor = new ImageEditor(checker.core, contents, device.sizeBytes);
+  // The top of the chain moves below its end.
+  const top = chain[1] as number;
+  const end = chain[40] as number;
+  const entry = editor.items(FILES).find(({ key }) => key.oid === ROOT_INO && key.type === DENTRY);
+  if (entry === undefined) throw new Error("The root has no entry");
+  editor.removeItem(FILES, entry.key);
+  editor.insertItem(FILES, { ...entry.key, oid: end }, entry.value);
+  editor.editItem(FILES, { oid: top, type: INODE, offset: 0 }, (item) => setU64(item, 96, end));
+  for (const [oid, by] of [
+    [ROOT_INO, -1],
+    [end, 1],
+  ] as const) {
+    editor.editItem(FILES, { oid, type: INODE, offset: 0 }, (item) => {
+      item.setUint32(104, item.getUint32(104, true) + by, true);
+      setU64(item, 16, u64(item, 16) + by);
+      item.setUint32(4, item.getUint32(4, true) + by, true);
+    });
+  }
+  for (const options of [{}, { windows: { objects: 4 } }]) {
+    const report = check({ contents, sizeBytes: device.sizeBytes }, options);
+    t.same(report.errorCodes, { "DFS-FSCK-DIRECTORY-LOOP": 1 });
+  }
+});
+
+// --- journal ---
+
+/** A volume with three commits that a mount would replay. */
+function unrecovered(): { contents: SparseBytes; sizeBytes: number; blocks: number[] } {
+  const device = create(new MemoryEngine(), 64 << 20);
+  const { calls } = mount(device);
+  for (let index = 0; index < 3; index++) {
+    calls.file(ROOT_INO, `file ${index}`);
+    calls.sync();
+  }
+  const editor = new ImageEditor(checker.core, device.contents, device.sizeBytes);
+  const start = u64(new DataView(editor.superblock().buffer), 160);
+  const blocks: number[] = [];
+  for (let block = start; block < start + 64; block++) {
+    if (new DataView(editor.read(block, 4096).buffer).getUint32(0, true) === 0x4e524a44)
+      blocks.push(block);
+  }
+  return { contents: device.contents, sizeBytes: device.sizeBytes, blocks };
+}
+
+t.test("fsck tells what a mount would replay", async (t) => {
+  const image = unrecovered();
+  const report = check(image);
+  t.same(report.errors, []);
+  t.equal(report.needsRecovery, true);
+  t.same(
+    report.warnings.map(({ code }) => code),
+    ["DFS-FSCK-NEEDS-RECOVERY"],
+  );
+  t.equal(report.counts["commits"], image.blocks.length);
+});
+
+t.test("fsck takes a last commit that is torn for the journal's end", async (t) => {
+  const image = unrecovered();
+  const editor = new ImageEditor(checker.core, image.contents, image.sizeBytes);
+  editor.flip(image.blocks.at(-1) as number, 90);
+  const report = check(image);
+  t.same(report.errors, []);
+  t.equal(report.counts["commits"], image.blocks.length - 1);
+});
+
+t.test("fsck tells a damaged commit that others follow", async (t) => {
+  const image = unrecovered();
+  const editor = new ImageEditor(checker.core, image.contents, image.sizeBytes);
+  editor.flip(image.blocks[0] as number, 90);
+  t.same(codes(check(image)), ["DFS-FSCK-JOURNAL-GAP"]);
+});
+
+t.test("fsck tells a commit that is whole but makes no sense", async (t) => {
+  const image = unrecovered();
+  const editor = new ImageEditor(checker.core, image.contents, image.sizeBytes);
+  const block = image.blocks.at(-1) as number;
+  const bytes = editor.read(block, 4096);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(64, 77);
+  bytes.set(editor.checksum(bytes.subarray(16, view.getUint32(32, true))), 8);
+  editor.write(block, bytes);
+  t.same(codes(check(image)), ["DFS-FSCK-JOURNAL-ENTRY"]);
+});
+
+// --- any image ---
+
+t.test("fsck gives a report for any image of any bytes", async (t) => {
+  const seed = Number(process.env["SEED"] ?? 20);
+  t.comment(`seed ${seed}`);
+  const prng = new Prng(seed);
+  const superblock = new ImageEditor(checker.core, sample.contents, sample.sizeBytes);
+  const pages = new Set<number>();
+  for (const tree of [1, 2, 3]) {
+    for (const { key } of superblock.items(tree)) {
+      for (const page of superblock.path(tree, key))
+        for (const block of page.blocks) pages.add(block);
+    }
+  }
+  const targets = [...pages];
+  for (let round = 0; round < 150; round++) {
+    const contents = sample.contents.clone();
+    const editor = new ImageEditor(checker.core, contents, sample.sizeBytes);
+    const flips = 1 + prng.below(4);
+    for (let flip = 0; flip < flips; flip++) {
+      const kind = prng.below(4);
+      if (kind === 0) {
+        // Behind the checksums: a page of a random key, at any level.
+        const items = editor.items(1 + prng.below(2));
+        const key = items[prng.below(items.length)]?.key;
+        if (key === undefined) continue;
+        const tree = key.type === 16 ? 2 : 1;
+        const depth = editor.path(tree, key).length;
+        editor.editPage(tree, key, prng.below(depth), (view) => {
+          view.setUint8(8 + prng.below(16376), prng.below(256));
+        });
+        // The image may not be one that the editor can read any more.
+        break;
+      }
+      if (kind === 1) {
+        editor.editSuperblock((view) => view.setUint8(16 + prng.below(432), prng.below(256)));
+        break;
+      }
+      const block =
+        kind === 2
+          ? (targets[prng.below(targets.length)] as number) + prng.below(4)
+          : prng.below(sample.sizeBytes / 4096);
+      editor.flip(block, prng.below(4096), 1 << prng.below(8));
+    }
+    const report = check({ contents, sizeBytes: sample.sizeBytes }, { windows: { objects: 100 } });
+    if (report.clean !== (report.errorCount === 0)) t.fail(`round ${round}`);
+  }
+  for (const length of [64 << 20, 100 << 20]) {
+    const device = checker.device(length);
+    const noise = bytesOf(1 << 20, seed);
+    for (let at = 0; at < length; at += 8 << 20) device.contents.write(at, noise);
+    t.same(codes(check(device)), ["DFS-FSCK-SUPERBLOCK-NONE"]);
+  }
+  t.same(
+    codes(check(checker.device(8192))),
+    ["DFS-FSCK-SUPERBLOCK-NONE"],
+    "a device too small for anything",
+  );
+});
+
+t.test("fsck ends when a tree's pages point to each other by the thousand", async (t) => {
+  const report = damaged((editor) => {
+    // Every slot of the root points to the same leaf.
+    editor.editPage(FILES, inode("dir"), 1, (view, bytes) => {
+      const from = view.getUint16(64 + 16, true);
+      for (let slot = 1; slot < view.getUint16(14, true); slot++) {
+        bytes.copyWithin(view.getUint16(64 + slot * 20 + 16, true), from, from + 40);
+      }
+    });
+  });
+  t.same(codes(report), ["DFS-FSCK-BLOCK-SHARED", "DFS-FSCK-PAGE-ORDER"]);
+  t.equal(report.complete, false);
+});
