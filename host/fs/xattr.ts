@@ -22,7 +22,8 @@ const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
 const CHUNK_SPAN = 64;
 const LISTED_MAX = 65536;
-const PREFIXES = ["user.", "trusted.", "security.", "system.posix_acl_access", "system.posix_acl_default"];
+/** ACLs (system.posix_acl_*) are refused until they are enforced: a program then falls back to mode bits. */
+const PREFIXES = ["user.", "trusted.", "security."];
 
 export class Xattrs {
   readonly #store: ItemStore;
@@ -183,8 +184,7 @@ export class Xattrs {
   #supported(nameAddress: number, nameLength: number): boolean {
     const { bytes } = this.#core;
     for (const prefix of PREFIXES) {
-      const exact = prefix.startsWith("system.");
-      if (exact ? nameLength !== prefix.length : nameLength <= prefix.length) continue;
+      if (nameLength <= prefix.length) continue;
       let same = true;
       for (let i = 0; i < prefix.length && same; i++) same = bytes[nameAddress + i] === prefix.charCodeAt(i);
       if (same) return true;
