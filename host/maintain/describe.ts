@@ -260,11 +260,11 @@ function describeDentries(
 ): Record<string, unknown> | null {
   const { view } = core;
   if (dentriesProblem(view, at, byteLength) !== null) return null;
-  const entries: unknown[] = [];
+  const names: unknown[] = [];
   for (let entry = at; entry < at + byteLength; ) {
     const nameLength = view.getUint8(entry + DENTRY_NAME_LENGTH);
     const type = view.getUint8(entry + DENTRY_TYPE);
-    entries.push({
+    names.push({
       name: text(core, entry + DENTRY_NAME, nameLength),
       ino: getU64(view, entry + DENTRY_INO),
       kind: FILE_TYPES[type] ?? `invalid (${type})`,
@@ -272,7 +272,7 @@ function describeDentries(
     });
     entry += dentryBytes(nameLength);
   }
-  return { entries };
+  return { names };
 }
 
 function describeExtent(
