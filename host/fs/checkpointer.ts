@@ -14,7 +14,11 @@ export class Checkpointer {
   readonly #needed: () => boolean;
   #running = false;
   #requested = false;
+  /** Asked for while one was running: another follows. */
+  #again = false;
   #waiters: ((status: number) => void)[] = [];
+  /** Those who came while one was running, and wait for the next. */
+  #nextWaiters: ((status: number) => void)[] = [];
   #idleWaiters: ((status: number) => void)[] = [];
   #cancel: (() => void) | null = null;
   #stopped = true;
@@ -42,7 +46,7 @@ export class Checkpointer {
     this.#intervalMs = options.intervalMs;
     this.#needed = options.needed;
     this.#store.requestCheckpoint = () => this.#request();
-    this.#store.whenCheckpointed = (resume) => this.whenDone(resume);
+    this.#store.whenCheckpointed = (resume) => this.#whenRelieved(resume);
   }
 
   start(): void {
@@ -56,10 +60,17 @@ export class Checkpointer {
     this.#cancel = null;
   }
 
-  /** Resumes when a checkpoint has become durable (the one under way counts: see Store.begin, which asks again). */
+  /** Resumes when a checkpoint that contains everything up to now is durable. */
   whenDone(resume: (status: number) => void): void {
-    this.#waiters.push(resume);
+    if (this.#running) this.#nextWaiters.push(resume);
+    else this.#waiters.push(resume);
     this.#request();
+  }
+
+  /** Resumes when any checkpoint has ended: who waits for memory or space looks again, and asks again if he must. */
+  #whenRelieved(resume: (status: number) => void): void {
+    this.#waiters.push(resume);
+    if (!this.#running) this.#request();
   }
 
   whenIdle(resume: (status: number) => void): void {
@@ -76,10 +87,11 @@ export class Checkpointer {
   }
 
   #request(): void {
-    if (this.#running || this.#requested) {
-      this.#requested = this.#requested || !this.#running;
+    if (this.#running) {
+      this.#again = true;
       return;
     }
+    if (this.#requested) return;
     this.#requested = true;
     this.#post(() => this.#run());
   }
@@ -93,7 +105,6 @@ export class Checkpointer {
       return;
     }
     this.#running = true;
-    // Those who wait now are served by this checkpoint; those who come while it runs too, and ask again if they must.
     spawn(checkpoint(store, this.#hooks, this.superblock, { clean: false, replayPosition: null }), (error, result) => {
       this.#running = false;
       if (error !== null || result === undefined) {
@@ -104,6 +115,12 @@ export class Checkpointer {
         this.count++;
         this.pages += result.pages;
         this.#wake(0);
+      }
+      this.#waiters.push(...this.#nextWaiters);
+      this.#nextWaiters = [];
+      if (this.#again) {
+        this.#again = false;
+        this.#request();
       }
       const idle = this.#idleWaiters;
       this.#idleWaiters = [];

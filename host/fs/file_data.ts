@@ -49,6 +49,8 @@ const EAGER_BLOCKS = 1024;
 /** Extents that one transaction removes. */
 const CUT_EXTENTS_MAX = 192;
 const NODES_PER_WRITE = 64;
+/** How long a checkpoint waits for data that is being written. */
+const FLUSH_MS_MAX = 500;
 /** An unlinked file with this many extents is freed in the transaction that unlinks it. */
 const RELEASE_EXTENTS_MAX = 16;
 
@@ -432,10 +434,12 @@ export class FileData implements DataHooks {
   /** Writes back what is buffered now; ends early under pressure. */
   *flushAll(untilDurable: boolean): Task<void> {
     const files = [...this.#files.values()];
+    const until = this.#store.clock.monotonicMs() + FLUSH_MS_MAX;
     yield* this.#flush(files);
     for (const file of files) {
       while (file.inFlight > 0 && this.#store.faulted === null) {
-        if (this.#store.pressure && !untilDurable) return;
+        // Nothing depends on it: a file that is written to all the time must not hold up a checkpoint.
+        if (!untilDurable && (this.#store.pressure || this.#store.clock.monotonicMs() > until)) return;
         yield (resume) => this.#progressWaiters.push(resume);
       }
     }

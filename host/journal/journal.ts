@@ -277,6 +277,15 @@ export class Journal {
     this.#pump();
   }
 
+  /** No more commits: everyone who waits gets the error. */
+  abort(status: number): void {
+    if (this.#failed === 0) this.#failed = status;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const done of waiters) done(status);
+    this.#wakeRoomWaiters(status);
+  }
+
   #item(
     at: number,
     kind: number,
@@ -316,7 +325,7 @@ export class Journal {
 
   /** Starts the next commit if one is wanted and possible. */
   #pump(): void {
-    if (!this.#sealRequested || this.#inFlight || this.#inTransaction) return;
+    if (!this.#sealRequested || this.#inFlight || this.#inTransaction || this.#failed < 0) return;
     if (this.#transactions === 0) {
       this.#sealRequested = false;
       this.#wakeRoomWaiters(0);

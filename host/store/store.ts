@@ -68,6 +68,8 @@ export class Store implements ItemStore {
 
   /** Set once the mount knows where the log goes on. */
   journal!: Journal;
+  /** Frames that are always left for a checkpoint's pages of the space tree. */
+  readonly #checkpointFrames: number;
   /** Asks for a checkpoint soon. */
   requestCheckpoint: () => void = () => {};
   /** Resumes when the next checkpoint to start has ended. */
@@ -104,6 +106,7 @@ export class Store implements ItemStore {
     this.readOnly = options.readOnly;
     this.log = options.log;
     this.post = options.post;
+    this.#checkpointFrames = Math.ceil(options.geometry.regionCount / 100) + 16;
     this.blockBuffer = layout.take(16 * 4096, 4096);
     this.scratchAddress = layout.take(SCRATCH_BYTES, 8);
     this.journalMemory = layout.take(JOURNAL_MEMORY_BYTES, 4096);
@@ -138,6 +141,7 @@ export class Store implements ItemStore {
   fault(cause: unknown): void {
     if (this.faulted !== null) return;
     this.faulted = cause;
+    this.journal?.abort(-EIO);
     this.log("error", "volume.faulted", { cause: cause instanceof Error ? cause.message : String(cause) });
   }
 
@@ -153,7 +157,9 @@ export class Store implements ItemStore {
     if (this.replaying) return this.#beginReplay();
     const dirty = pages.dirtyFrames;
     if (dirty > pages.frameCount >> 1) this.requestCheckpoint();
-    if (dirty > (pages.frameCount >> 2) * 3 || !pages.makeFree(FRAMES_PER_OPERATION)) this.#waitForCheckpoint();
+    if (dirty > (pages.frameCount >> 2) * 3 || !pages.makeFree(FRAMES_PER_OPERATION + this.#checkpointFrames)) {
+      this.#waitForCheckpoint();
+    }
     if (this.journal.failed < 0) return this.journal.failed;
     if (this.journal.room < 2 * TRANSACTION_BYTES_MAX + this.relogBytes()) this.waitForRoom();
     if (this.journal.usedBytes > this.journal.sizeBytes / 2) this.requestCheckpoint();
