@@ -109,7 +109,8 @@ export function toCliError(error: unknown, what: string, tryCommand?: string): C
     // "Cannot open "x": it is locked" tells what failed better than the caller knows.
     const said = /^(Cannot .+?): (.+)$/s.exec(error.message);
     return new CliError({
-      exitCode: EXIT_CODES[error.code] ?? ExitCode.failed,
+      exitCode:
+        error.code === "EINVAL" ? ExitCode.usage : (EXIT_CODES[error.code] ?? ExitCode.failed),
       what: said === null ? what : `c${said[1]!.slice(1)}`,
       why: said === null ? error.message : said[2]!,
       try: tryCommand,
@@ -131,7 +132,9 @@ export function toCliError(error: unknown, what: string, tryCommand?: string): C
         cause: error,
       });
     }
-    const bug = error instanceof AssertionError || error.name === "RuntimeError";
+    const bug =
+      error instanceof AssertionError ||
+      ["RuntimeError", "TypeError", "ReferenceError"].includes(error.name);
     return new CliError({
       exitCode: ExitCode.failed,
       what,

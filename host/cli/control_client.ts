@@ -86,6 +86,20 @@ export class ControlClient {
     return reply.result;
   }
 
+  /** Asks one thing of a mount's daemon. Null when nobody listens. */
+  static async ask(
+    entry: MountEntry,
+    request: ControlRequest,
+  ): Promise<{ result: unknown } | null> {
+    const client = await ControlClient.connectTo(entry);
+    if (client === null) return null;
+    try {
+      return { result: await client.request(request) };
+    } finally {
+      client.close();
+    }
+  }
+
   /** After an unmount: waits until the daemon has ended. Null when it died before it could tell. */
   async ended(): Promise<EndedNotice | null> {
     const line = await this.#line(0);

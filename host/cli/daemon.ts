@@ -54,7 +54,7 @@ export interface MountReport {
 export async function daemon(invocation: Invocation, _output: Output): Promise<ExitCode> {
   const log = new Log(invocation.text("log"));
   const readyFd = Number(invocation.text("ready-fd") ?? Number.NaN);
-  const memory = invocation.text("memory");
+  // All choices come as one value: a default from the environment must not win over what `mount` was told.
   const choices = parseMountOptions(invocation.list("options"));
   const tellReady = (outcome: ReadyOutcome): void => {
     if (!Number.isInteger(readyFd)) return;
@@ -70,11 +70,7 @@ export async function daemon(invocation: Invocation, _output: Output): Promise<E
     return await serve({
       specs: invocation.many("DEV"),
       mountPoint: invocation.one("DIR"),
-      choices: {
-        ...choices,
-        readOnly: choices.readOnly || invocation.is("read-only"),
-        memory: memory ?? choices.memory,
-      },
+      choices,
       log,
       onMounted: (pool) => {
         ready = true;

@@ -50,11 +50,8 @@ export async function mounts(_invocation: Invocation, output: Output): Promise<E
 async function describe(entry: MountEntry): Promise<MountRow> {
   let report: MountReport | null = null;
   try {
-    const client = await ControlClient.connectTo(entry);
-    if (client !== null) {
-      report = (await client.request({ method: "ping" })) as MountReport;
-      client.close();
-    }
+    const answer = await ControlClient.ask(entry, { method: "ping" });
+    report = answer === null ? null : (answer.result as MountReport);
   } catch {
     // Another user's daemon: the kernel's table has to do.
   }

@@ -64,8 +64,8 @@ export async function status(invocation: Invocation, output: Output): Promise<Ex
 }
 
 async function askDaemon(entry: MountEntry): Promise<MountedPool> {
-  const client = await ControlClient.connectTo(entry);
-  if (client === null) {
+  const answer = await ControlClient.ask(entry, { method: "status" });
+  if (answer === null) {
     const stale = isStale(entry.mountPoint);
     throw new CliError({
       exitCode: stale ? ExitCode.faulted : ExitCode.notPermitted,
@@ -75,9 +75,7 @@ async function askDaemon(entry: MountEntry): Promise<MountedPool> {
       code: stale ? "DFS-MOUNT-STALE" : "no-socket",
     });
   }
-  const reply = await client.request({ method: "status" });
-  client.close();
-  const { mount, status } = reply as { mount: MountReport; status: VolumeStatus | null };
+  const { mount, status } = answer.result as { mount: MountReport; status: VolumeStatus | null };
   if (status === null) {
     throw new CliError({
       exitCode: ExitCode.failed,

@@ -447,8 +447,6 @@ export const COMMANDS: readonly Command[] = [
     arguments: [DEVICES, { name: "DIR", complete: "directory", summary: "The mount point" }],
     flags: [
       OPTIONS,
-      MEMORY,
-      READ_ONLY,
       LOG,
       {
         name: "ready-fd",

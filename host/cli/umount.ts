@@ -29,10 +29,13 @@ export async function umount(invocation: Invocation, output: Output): Promise<Ex
     // No daemon to ask: a stale mount point has nothing left to write and cannot be unmounted but lazily.
     await detach(mountPoint, { lazy: lazy || isStale(mountPoint) });
   } else {
-    await client.request({ method: "unmount", lazy }, 0);
-    // A lazy unmount ends when the last user of the directory is gone: nothing to wait for.
-    if (!lazy) await waitForEnd(client, mountPoint);
-    client.close();
+    try {
+      await client.request({ method: "unmount", lazy }, 0);
+      // A lazy unmount ends when the last user of the directory is gone: nothing to wait for.
+      if (!lazy) await waitForEnd(client, mountPoint);
+    } finally {
+      client.close();
+    }
   }
   if (output.machine) output.envelope("dynamicfs.umount/1", { mountPoint, lazy });
   else output.detail(`${mountPoint} is unmounted`);
