@@ -17,6 +17,7 @@ const BLOCK_BYTES = 4096;
 /** Largest transfer of one step: others get their turn between steps. */
 const STEP_BYTES = 1024 * 1024;
 const READS = 8;
+const READS_OF_ONE = 4;
 const WRITES = 4;
 const SCRATCH_BLOCKS = 2;
 /** Longest name or value that the scratch takes beside a name. */
@@ -214,12 +215,23 @@ export class Calls {
   ): Promise<number> {
     let total = 0;
     while (total < target.length) {
-      const wanted = Math.min(STEP_BYTES, target.length - total);
-      const count = await this.#reads.with(() =>
-        this.#readStep(ino, offset + total, target.subarray(total, total + wanted), context),
-      );
-      total += count;
-      if (count < wanted) break;
+      const steps: Promise<number>[] = [];
+      const lengths: number[] = [];
+      for (let at = total; at < target.length && steps.length < READS_OF_ONE; ) {
+        const length = Math.min(STEP_BYTES, target.length - at);
+        const part = target.subarray(at, at + length);
+        const from = offset + at;
+        steps.push(this.#reads.with(() => this.#readStep(ino, from, part, context)));
+        lengths.push(length);
+        at += length;
+      }
+      // All of them have ended before an error is told: nobody writes to the buffer any more.
+      const counts = await Promise.allSettled(steps);
+      for (const [index, count] of counts.entries()) {
+        if (count.status === "rejected") throw count.reason;
+        total += count.value;
+        if (count.value < lengths[index]!) return total;
+      }
     }
     return total;
   }

@@ -78,6 +78,8 @@ export interface DirOptions {
  */
 export class Dir {
   readonly path: string;
+  /** For `await using`: close(), unless it is closed. Missing where the runtime has no such symbol. */
+  declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   readonly #calls: Calls;
   readonly #options: DirOptions;
   readonly #buffered: Dirent[] = [];

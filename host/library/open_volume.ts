@@ -184,6 +184,8 @@ export class OpenVolume {
    * `{ promises }`, or this object where it wants node:fs/promises.
    */
   readonly promises: VolumePromises;
+  /** For `await using`: close(). Missing where the runtime has no such symbol. */
+  declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   readonly #volume: Volume;
   readonly #calls: Calls;
   readonly #handles = new Map<number, { close(): Promise<void> }>();

@@ -186,7 +186,14 @@ export class VolumePromises {
     return await calls.call(context, () => {
       if ((flags & O_CREAT) !== 0 && (flags & O_DIRECTORY) !== 0) return -EINVAL;
       const follow = (flags & O_NOFOLLOW) === 0 && !exclusive;
-      let status = walker.to(path.bytes, follow);
+      let status = 0;
+      if ((flags & O_CREAT) !== 0) {
+        // Whatever is there: with a slash behind, nothing is created.
+        status = walker.toParent(path.bytes);
+        if (status < 0) return status;
+        if (walker.trailingSlash && walker.kind === "name") return -EISDIR;
+      }
+      status = walker.to(path.bytes, follow);
       if (status === -ENOENT && walker.creatable && (flags & O_CREAT) !== 0) {
         if (walker.trailingSlash) return -EISDIR;
         if (fs.readOnly) return -EROFS;
@@ -597,10 +604,15 @@ export class VolumePromises {
           if (above.bytes.equals(at.bytes) || above.text === ".") throw error;
           missing.push(above);
         } else if (code === "EEXIST") {
-          const stats = await this.stat(at.given);
-          if (!stats.isDirectory()) {
-            throw systemError(missing.length > 1 ? ENOTDIR : EEXIST, context);
-          }
+          const above = missing.length > 1;
+          const stats = await this.stat(at.given).catch((failure) => {
+            // Node names the dangling symlink where it is in the way.
+            if (failure.code === "ENOENT" && above) {
+              throw systemError(ENOTDIR, { syscall: "mkdir", path: at.text });
+            }
+            throw systemError(failure.errno, context);
+          });
+          if (!stats.isDirectory()) throw systemError(above ? ENOTDIR : EEXIST, context);
           missing.pop();
         } else throw error;
       }

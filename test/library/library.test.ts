@@ -33,7 +33,7 @@ async function conformance(t: Test, volume: OpenVolume): Promise<void> {
       assert.deepEqual(await runCase(fs, one, `/case-${index}`), expected);
       t.pass(one.name);
     } catch (error) {
-      t.fail(one.name, { error });
+      t.fail(one.name, { difference: (error as Error).stack?.split("\n") });
     }
   }
   t.strictSame(await volume.promises.readdir("/"), [], "nothing is left behind");

@@ -27,7 +27,7 @@ for (const retryShare of [0, 0.2]) {
         assert.deepEqual(seen, expected);
         t.pass(one.name);
       } catch (error) {
-        t.fail(one.name, { error });
+        t.fail(one.name, { difference: (error as Error).stack?.split("\n") });
       }
     }
     t.equal(handles.size, 0, "every handle was closed");
