@@ -13,6 +13,8 @@ export interface Finding {
   readonly where: string;
   /** The place, for programs: block, tree, ino, offset, region … */
   readonly place: Readonly<Record<string, number | string>>;
+  /** Path of the object that `place.ino` names, when it could be found. */
+  readonly path?: string;
 }
 
 /** Findings kept in full; more are only counted. */
@@ -32,5 +34,21 @@ export class Findings {
       .map(([name, value]) => `${name} ${value}`)
       .join(", ");
     this.list.push({ code, message, where, place });
+  }
+
+  /** Inode numbers that findings in the list are about. */
+  inos(): Set<number> {
+    const inos = new Set<number>();
+    for (const { place } of this.list) if (typeof place["ino"] === "number") inos.add(place["ino"]);
+    return inos;
+  }
+
+  /** Adds paths to the findings that are about these objects. */
+  setPaths(paths: ReadonlyMap<number, string>): void {
+    for (const [index, finding] of this.list.entries()) {
+      const path = paths.get(finding.place["ino"] as number);
+      if (path === undefined) continue;
+      this.list[index] = { ...finding, path, where: `${finding.where} (${path})` };
+    }
   }
 }

@@ -19,7 +19,7 @@ import { Layout } from "../core/layout.ts";
 import type { Device } from "../device/device.ts";
 import { BLOCK_BYTES, PAGE_BLOCKS } from "../format/geometry.ts";
 import { COMMIT_FIRST_TRANSACTION } from "../format/journal_record.ts";
-import { ITEM_INODE } from "../format/key.ts";
+import { ITEM_DENTRY, ITEM_INODE } from "../format/key.ts";
 import { ROOT_BYTES, TREE_COUNT, TREE_FS, TREE_POOL, TREE_SPACE } from "../format/page_pointer.ts";
 import type { Superblock } from "../format/superblock.ts";
 import type { Environment } from "../fs/volume.ts";
@@ -40,10 +40,13 @@ import {
 import { NameCheck } from "./name_check.ts";
 import { ObjectTable } from "./object_table.ts";
 import { type CopyProblem, type PageCopy, PageReader } from "./page_reader.ts";
+import { PathFinder } from "./path_finder.ts";
 import { SpaceCheck } from "./space_check.ts";
 import { checkSuperblocks, RING_BUFFER_BYTES } from "./superblock_check.ts";
 import {
   compareKeys,
+  KEY_END,
+  KEY_MIN,
   type Key,
   type PagePlace,
   type TreeVisitor,
@@ -245,6 +248,7 @@ class Check {
     }
     yield* this.#countNames();
     this.#checkTotals(any);
+    yield* this.#findPaths();
     this.#counts["bytes"] = this.#reader.bytesRead + this.#data.blocks * BLOCK_BYTES;
     return reportOf({
       superblock: this.#superblock,
@@ -643,6 +647,52 @@ class Check {
       false,
     );
     return parent;
+  }
+
+  /** Gives the findings about objects their paths, as far as they can be found. */
+  *#findPaths(): Task<void> {
+    const inos = this.#errors.inos();
+    if (inos.size === 0) return;
+    const finder = new PathFinder(this.#core, inos);
+    yield* this.#walkNames(finder, KEY_MIN, KEY_END);
+    const followed = new Set<number>();
+    for (const ino of inos) {
+      let at = finder.parentOf(ino);
+      while (at !== 0 && !followed.has(at)) {
+        followed.add(at);
+        if (!finder.has(at)) {
+          finder.wanted.add(at);
+          const parent = yield* this.#parentOf(at);
+          const from: Key = { oid: parent, type: ITEM_DENTRY, offset: 0 };
+          if (parent !== 0)
+            yield* this.#walkNames(finder, from, { ...from, type: ITEM_DENTRY + 1 });
+        }
+        at = finder.parentOf(at);
+      }
+    }
+    const paths = new Map<number, string>();
+    for (const ino of inos) {
+      const path = finder.pathOf(ino);
+      if (path !== null) paths.set(ino, path);
+    }
+    this.#errors.setPaths(paths);
+  }
+
+  *#walkNames(finder: PathFinder, from: Key, to: Key): Task<void> {
+    yield* this.#walkTree(
+      TREE_FS,
+      {
+        wants: (low, high) => compareKeys(low, to) < 0 && compareKeys(high, from) > 0,
+        leaf: (page, slotCount) => {
+          for (let slot = 0; slot < slotCount; slot++) {
+            const key = this.#walk.keyOf(page, slot);
+            finder.item(key, this.#value(page, slot), this.#length(page, slot));
+          }
+          return undefined;
+        },
+      },
+      false,
+    );
   }
 
   #checkTotals(lost: boolean): void {

@@ -589,6 +589,27 @@ for (const { name, change, codes: expected, warnings = [], incomplete = false } 
   });
 }
 
+t.test("fsck names the files that are damaged", async (t) => {
+  const report = damaged((editor) => {
+    for (const name of ["sparse", "small"]) {
+      const extent = editor
+        .items(FILES)
+        .find(({ key }) => key.oid === ino(name) && key.type === EXTENT);
+      editor.flip(u64(new DataView((extent?.value ?? new Uint8Array(24)).buffer), 16), 77);
+    }
+    editor.editItem(FILES, inode("orphan"), (item) => item.setUint32(68, 1e9, true));
+    editor.editItem(FILES, inode("nested"), (item) => item.setUint32(108, 5, true));
+    editor.editItem(FILES, inode("root"), (item) => item.setUint32(108, 5, true));
+  });
+  const paths = new Map(report.errors.map((error) => [error.place["ino"], error.path]));
+  t.equal(paths.get(ino("sparse")), "/dir/nested/sparse");
+  t.equal(paths.get(ino("small")), "/dir/small");
+  t.equal(paths.get(ino("root")), "/");
+  t.equal(paths.get(ino("nested")), "/dir/nested");
+  t.equal(paths.get(ino("orphan")), undefined, "a file that was removed has no name");
+  t.match(report.errors.find((error) => error.path === "/dir/small")?.where, /\(\/dir\/small\)$/);
+});
+
 t.test("fsck without data does not read it", async (t) => {
   const report = damaged(
     (editor) => {
