@@ -1,5 +1,6 @@
 /** `dynamicfs fsck`: checks a pool that is not mounted, and changes nothing. */
-import { fsck as check, type FsckProgress } from "../maintain/fsck.ts";
+import { fsck as check } from "../maintain/fsck.ts";
+import type { FsckProgress } from "../maintain/fsck_report.ts";
 import { withEngine } from "./engine.ts";
 import { ExitCode } from "./exit_codes.ts";
 import type { Invocation } from "./invocation.ts";

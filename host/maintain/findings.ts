@@ -2,11 +2,11 @@
  * What a check found. Codes are part of the interface: scripts and `dynamicfs explain` know them, so one is never given
  * another meaning. The list is capped, because a badly damaged volume has millions of findings; the totals are exact.
  */
+import type { FsckCode } from "./fsck_codes.ts";
 
 /** One fact about one place. */
 export interface Finding {
-  /** Stable: DFS-FSCK-… */
-  readonly code: string;
+  readonly code: FsckCode;
   /** For people: what is wrong and the values that show it. */
   readonly message: string;
   /** The place, for people: "ino 7, offset 4096". */
@@ -23,10 +23,10 @@ export const FINDINGS_MAX = 1000;
 export class Findings {
   readonly list: Finding[] = [];
   /** How often each code was found. */
-  readonly counts: Map<string, number> = new Map();
+  readonly counts: Map<FsckCode, number> = new Map();
   total = 0;
 
-  add(code: string, message: string, place: Finding["place"]): void {
+  add(code: FsckCode, message: string, place: Finding["place"]): void {
     this.total++;
     this.counts.set(code, (this.counts.get(code) ?? 0) + 1);
     if (this.list.length >= FINDINGS_MAX) return;

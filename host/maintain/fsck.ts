@@ -10,7 +10,6 @@
  * It sees the newest checkpoint. What the journal holds since then is read and verified, but not applied: a checkpoint
  * must be right by itself.
  */
-import { getU64, uuidText } from "../base/bytes.ts";
 import { EINVAL } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import type { Task } from "../base/task.ts";
@@ -18,7 +17,6 @@ import type { Core } from "../core/core.ts";
 import { Layout } from "../core/layout.ts";
 import type { Device } from "../device/device.ts";
 import { BLOCK_BYTES, PAGE_BLOCKS } from "../format/geometry.ts";
-import { COMMIT_FIRST_TRANSACTION } from "../format/journal_record.ts";
 import { ITEM_DENTRY, ITEM_INODE } from "../format/key.ts";
 import { ROOT_BYTES, TREE_COUNT, TREE_FS, TREE_POOL, TREE_SPACE } from "../format/page_pointer.ts";
 import type { Superblock } from "../format/superblock.ts";
@@ -28,15 +26,10 @@ import { Pool } from "../pool/pool.ts";
 import { BlockMap } from "./block_map.ts";
 import { DATA_CHECK_BYTES, DataCheck, type DataRun } from "./data_check.ts";
 import { ITEM_POOL } from "./describe.ts";
-import { type Finding, Findings } from "./findings.ts";
+import { Findings } from "./findings.ts";
+import { type FsckOptions, type FsckProgress, type FsckReport, reportOf } from "./fsck_report.ts";
 import { ItemCheck } from "./item_check.ts";
-import {
-  findCommitsAbove,
-  journalAreaOf,
-  journalPositionOf,
-  readEntries,
-  scanJournal,
-} from "./journal_scan.ts";
+import { checkJournal } from "./journal_check.ts";
 import { NameCheck } from "./name_check.ts";
 import { ObjectTable } from "./object_table.ts";
 import { type CopyProblem, type PageCopy, PageReader } from "./page_reader.ts";
@@ -61,43 +54,6 @@ const OBJECTS_MIN = 65536;
 /** Pages between two reports of progress. */
 const PROGRESS_PAGES = 64;
 
-export interface FsckProgress {
-  readonly phase: "superblocks" | "journal" | "trees" | "names" | "space";
-  readonly done: number;
-  /** null when it is not known. */
-  readonly total: number | null;
-}
-
-export interface FsckOptions {
-  readonly onProgress?: (progress: FsckProgress) => void;
-  /** Read all data and verify its checksums; true if left out. */
-  readonly data?: boolean;
-  /** For tests: the largest windows, so that a small volume needs several. */
-  readonly windows?: { readonly regions?: number; readonly objects?: number };
-}
-
-/** What a check found, ready for JSON. */
-export interface FsckReport {
-  /** No errors: what the newest checkpoint holds is right, and so is the journal since. */
-  readonly clean: boolean;
-  /** False when damage or a missing feature kept parts from being checked. */
-  readonly complete: boolean;
-  readonly pool: string | null;
-  readonly uuid: string | null;
-  /** Generation of the checkpoint that was checked. */
-  readonly checkpoint: number | null;
-  /** The journal holds transactions that a mount will replay. */
-  readonly needsRecovery: boolean;
-  readonly errors: readonly Finding[];
-  /** Of all errors; `errors` is capped. */
-  readonly errorCount: number;
-  readonly errorCodes: Readonly<Record<string, number>>;
-  /** What is odd but explained by a crash, or harmless. */
-  readonly warnings: readonly Finding[];
-  /** What was looked at, by stable name. */
-  readonly counts: Readonly<Record<string, number>>;
-}
-
 /** @throws {FsError} EINVAL without a device, ENOMEM when the core's memory is too small for this volume's regions. */
 export function* fsck(
   environment: Environment,
@@ -117,32 +73,6 @@ export function* fsck(
   if (superblock === null) return reportOf({ superblock, errors, warnings, complete: false });
   const check = new Check({ core, pool, layout, superblock, errors, warnings, options });
   return yield* check.run();
-}
-
-interface Outcome {
-  readonly superblock: Superblock | null;
-  readonly errors: Findings;
-  readonly warnings: Findings;
-  readonly complete: boolean;
-  readonly needsRecovery?: boolean;
-  readonly counts?: Record<string, number>;
-}
-
-function reportOf(outcome: Outcome): FsckReport {
-  const { superblock, errors, warnings } = outcome;
-  return {
-    clean: errors.total === 0,
-    complete: outcome.complete,
-    pool: superblock?.name ?? null,
-    uuid: superblock === null ? null : uuidText(superblock.poolUuid),
-    checkpoint: superblock?.sequence ?? null,
-    needsRecovery: outcome.needsRecovery ?? false,
-    errors: errors.list,
-    errorCount: errors.total,
-    errorCodes: Object.fromEntries(errors.counts),
-    warnings: warnings.list,
-    counts: outcome.counts ?? {},
-  };
 }
 
 class Check {
@@ -167,7 +97,6 @@ class Check {
   readonly #lostTrees = new Set<number>();
   /** Copies whose place is not known. */
   #copiesLost = false;
-  #needsRecovery = false;
   #pagesSinceProgress = 0;
   #phase: FsckProgress["phase"] = "trees";
   #blocksDone = 0;
@@ -233,7 +162,16 @@ class Check {
   }
 
   *run(): Task<FsckReport> {
-    yield* this.#checkJournal();
+    this.#progress("journal", 0, null);
+    const needsRecovery = yield* checkJournal({
+      core: this.#core,
+      pool: this.#pool,
+      superblock: this.#superblock,
+      buffer: this.#commitBuffer,
+      errors: this.#errors,
+      warnings: this.#warnings,
+      counts: this.#counts,
+    });
     yield* this.#firstPass();
     const any = this.#lostTrees.size > 0;
     const lost = {
@@ -255,77 +193,9 @@ class Check {
       errors: this.#errors,
       warnings: this.#warnings,
       complete: !any,
-      needsRecovery: this.#needsRecovery,
+      needsRecovery,
       counts: this.#counts,
     });
-  }
-
-  // --- journal ---
-
-  *#checkJournal(): Task<void> {
-    this.#progress("journal", 0, null);
-    const superblock = this.#superblock;
-    const area = journalAreaOf(superblock);
-    const buffer = this.#commitBuffer;
-    let commits = 0;
-    let transactions = 0;
-    let pending = 0;
-    try {
-      const end = yield* scanJournal(
-        this.#core,
-        this.#pool,
-        area,
-        journalPositionOf(superblock),
-        buffer,
-        (commit) => {
-          commits++;
-          transactions += commit.transactions;
-          const first = getU64(this.#core.view, buffer + COMMIT_FIRST_TRANSACTION);
-          const skipped = Math.max(0, superblock.transactionSequence - first);
-          pending += Math.max(0, commit.transactions - skipped);
-          const problem = readEntries(
-            this.#core,
-            buffer,
-            commit.byteLength,
-            commit.transactions,
-            () => {},
-          );
-          if (problem !== null) {
-            this.#errors.add("DFS-FSCK-JOURNAL-ENTRY", `A commit cannot be replayed: ${problem}`, {
-              sequence: commit.sequence,
-              block: area.start + commit.block,
-            });
-          }
-        },
-      );
-      const later = yield* findCommitsAbove(this.#core, this.#pool, area, end.sequence, buffer);
-      const [stray] = later;
-      if (stray !== undefined) {
-        this.#errors.add(
-          "DFS-FSCK-JOURNAL-GAP",
-          `Commit ${end.sequence} is damaged: commit ${stray.sequence} follows it, so it was durable. A mount loses both`,
-          { sequence: end.sequence, block: area.start + end.block },
-        );
-      }
-    } catch (error) {
-      this.#errors.add(
-        "DFS-FSCK-JOURNAL-READ",
-        error instanceof Error ? error.message : String(error),
-        {
-          block: area.start,
-        },
-      );
-    }
-    this.#counts["commits"] = commits;
-    this.#counts["transactions"] = transactions;
-    this.#needsRecovery = pending > 0;
-    if (pending > 0) {
-      this.#warnings.add(
-        "DFS-FSCK-NEEDS-RECOVERY",
-        `The volume was not unmounted: ${pending} transactions will be replayed when it is mounted`,
-        { commits, transactions: pending },
-      );
-    }
   }
 
   // --- trees ---

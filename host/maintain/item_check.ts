@@ -63,6 +63,7 @@ import {
 } from "../format/xattr.ts";
 import type { DataRun } from "./data_check.ts";
 import type { Findings } from "./findings.ts";
+import type { FsckCode } from "./fsck_codes.ts";
 import type { ObjectTable } from "./object_table.ts";
 import { type Key, keyText } from "./tree_walk.ts";
 
@@ -325,7 +326,7 @@ export class ItemCheck {
     );
   }
 
-  #invalid(code: string, what: string, problem: string, key: Key): void {
+  #invalid(code: FsckCode, what: string, problem: string, key: Key): void {
     this.#object.gap = true;
     this.#errors.add(code, `${what} is invalid: ${problem}`, { ino: key.oid, offset: key.offset });
   }

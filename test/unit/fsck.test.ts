@@ -6,7 +6,9 @@ import t from "tap";
 import { Prng } from "../../host/base/prng.ts";
 import type { SparseBytes } from "../../host/device/sparse_bytes.ts";
 import { ROOT_INO } from "../../host/fs/file_system.ts";
-import { type FsckOptions, type FsckReport, fsck } from "../../host/maintain/fsck.ts";
+import { fsck } from "../../host/maintain/fsck.ts";
+import { explainFsckCode, FSCK_CODES } from "../../host/maintain/fsck_codes.ts";
+import type { FsckOptions, FsckReport } from "../../host/maintain/fsck_report.ts";
 import { ImageEditor, setU64, u64 } from "../support/image_editor.ts";
 import { MemoryEngine } from "../support/memory_engine.ts";
 import {
@@ -573,6 +575,24 @@ const cases: Case[] = [
     codes: ["DFS-FSCK-ORPHAN"],
   },
 ];
+
+t.test(
+  "fsck: every code is explained, and nearly every one has a damage planted for it",
+  async (t) => {
+    const planted = new Set(
+      cases.flatMap(({ codes, warnings }) => [...codes, ...(warnings ?? [])]),
+    );
+    for (const code of planted) t.ok(explainFsckCode(code), code);
+    t.equal(explainFsckCode("DFS-FSCK-NOTHING"), null);
+    t.match(explainFsckCode("DFS-FSCK-DATA"), { action: /backup/ });
+    // These have tests of their own, or need a device that fails.
+    const others = Object.keys(FSCK_CODES).filter(
+      (code) => !planted.has(code as keyof typeof FSCK_CODES),
+    );
+    t.comment(others.join(" "));
+    t.ok(others.length <= 13);
+  },
+);
 
 for (const { name, change, codes: expected, warnings = [], incomplete = false } of cases) {
   t.test(`fsck tells damage: ${name}`, async (t) => {
