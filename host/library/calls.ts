@@ -70,10 +70,6 @@ export class Calls {
     }
   }
 
-  get closing(): boolean {
-    return this.#closing;
-  }
-
   /** Refuses new work and waits for what is under way. */
   async drain(): Promise<void> {
     this.#closing = true;

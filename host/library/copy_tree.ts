@@ -22,7 +22,9 @@ export interface CopyOptions {
   force?: boolean | undefined;
   /** Flags of copyFile(). */
   mode?: number | undefined;
+  /** Keep the times of access and of change. */
   preserveTimestamps?: boolean | undefined;
+  /** Directories too, with all that is in them. */
   recursive?: boolean | undefined;
   /** Copy relative symlinks as they are, not made absolute. */
   verbatimSymlinks?: boolean | undefined;

@@ -12,6 +12,7 @@ const { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK } = const
 
 /** A directory entry; the name is a Buffer when the encoding "buffer" was asked for. */
 export class Dirent<N extends string | Buffer = string> {
+  /** The name, without the path. */
   name: N;
   /** The directory that was read, as it was named. */
   parentPath: string;
@@ -20,6 +21,7 @@ export class Dirent<N extends string | Buffer = string> {
   readonly #type: number;
 
   /** @param type S_IFMT bits. */
+  /** Made by the volume's functions, not by programs. */
   constructor(name: N, type: number, parentPath: string) {
     this.name = name;
     this.parentPath = parentPath;
@@ -27,24 +29,31 @@ export class Dirent<N extends string | Buffer = string> {
     this.#type = type;
   }
 
+  /** Whether it is a regular file. */
   isFile(): boolean {
     return this.#type === S_IFREG;
   }
+  /** Whether it is a directory. */
   isDirectory(): boolean {
     return this.#type === S_IFDIR;
   }
+  /** Whether it is a symbolic link. */
   isSymbolicLink(): boolean {
     return this.#type === S_IFLNK;
   }
+  /** Whether it is a block device. */
   isBlockDevice(): boolean {
     return this.#type === S_IFBLK;
   }
+  /** Whether it is a character device. */
   isCharacterDevice(): boolean {
     return this.#type === S_IFCHR;
   }
+  /** Whether it is a FIFO. */
   isFIFO(): boolean {
     return this.#type === S_IFIFO;
   }
+  /** Whether it is a socket. */
   isSocket(): boolean {
     return this.#type === S_IFSOCK;
   }
@@ -65,6 +74,7 @@ export function toDirent(
 
 /** What an open directory needs to know. */
 export interface DirOptions {
+  /** How bytes become text; "buffer" or none for a Buffer. */
   encoding?: string | null | undefined;
   /** Entries fetched at a time; default 32. */
   bufferSize?: number | undefined;
@@ -77,6 +87,7 @@ export interface DirOptions {
  * Iterating closes it.
  */
 export class Dir {
+  /** The path that the operation was given. */
   readonly path: string;
   /** For `await using`: close(), unless it is closed. Missing where the runtime has no such symbol. */
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
@@ -104,6 +115,7 @@ export class Dir {
   }
 
   /** @returns The next entry, or null after the last. */
+  /** The next entry. */
   read(): Promise<Dirent | null> {
     if (this.#closed) return Promise.reject(closedError());
     const result = this.#turn.then(() => this.#calls.guard(() => this.#next()));
@@ -143,12 +155,13 @@ export class Dir {
     throw synchronousError("readSync");
   }
 
+  /** Gives the directory back; reading goes no more. */
   async close(): Promise<void> {
     if (this.#closed) throw closedError();
     this.#closed = true;
     await this.#turn;
     this.#onClose();
-    if (!this.#calls.closing) await this.#calls.forget(this.#ino);
+    await this.#calls.forget(this.#ino);
   }
 
   /** Not there: a volume has no synchronous functions. */
@@ -160,6 +173,7 @@ export class Dir {
     if (!this.#closed) await this.close();
   }
 
+  /** All entries that are left; closes the directory at their end. */
   async *entries(): AsyncGenerator<Dirent, void, void> {
     try {
       for (;;) {
@@ -172,6 +186,7 @@ export class Dir {
     }
   }
 
+  /** As entries(). */
   [Symbol.asyncIterator](): AsyncGenerator<Dirent, void, void> {
     return this.entries();
   }

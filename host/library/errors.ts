@@ -59,7 +59,9 @@ export interface SystemCallError extends Error {
   errno: number;
   /** The operation that failed: "open". */
   syscall: string;
+  /** The path that the operation was given. */
   path?: string;
+  /** The second path, of operations with two. */
   dest?: string;
 }
 

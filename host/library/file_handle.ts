@@ -73,30 +73,41 @@ export type FileData =
 
 /** Options of readFile(). */
 export interface ReadFileOptions {
+  /** How bytes become text; "buffer" or none for a Buffer. */
   encoding?: string | null | undefined;
+  /** How to open the file: "r", "wx", … */
   flag?: string | number | undefined;
+  /** Cancels the operation. */
   signal?: AbortSignal | undefined;
 }
 
 /** Options of writeFile() and appendFile(). */
 export interface WriteFileOptions {
+  /** How bytes become text; "buffer" or none for a Buffer. */
   encoding?: string | null | undefined;
+  /** Permissions of a file that is made; default 0o666, less the umask. */
   mode?: number | string | undefined;
+  /** How to open the file: "r", "wx", … */
   flag?: string | number | undefined;
   /** Whether the data shall be durable before the promise resolves. */
   flush?: boolean | undefined;
+  /** Cancels the operation. */
   signal?: AbortSignal | undefined;
 }
 
 /** Where read() puts and finds bytes. */
 export interface ReadOptions<T extends NodeJS.ArrayBufferView = Buffer> {
+  /** Where to put the bytes; default a new Buffer of 16 KiB. */
   buffer?: T | undefined;
+  /** First byte of the buffer, default 0. */
   offset?: number | null | undefined;
+  /** Bytes to read, default to the buffer's end. */
   length?: number | null | undefined;
   /** null: at the handle's position, which then moves. */
   position?: number | bigint | null | undefined;
 }
 
+/** An open file, as Node's FileHandle. Close it: while it is open, its data stay even if its name is gone. */
 export class FileHandle extends EventEmitter {
   /** For `await using`: close(). Missing where the runtime has no such symbol. */
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
@@ -229,10 +240,12 @@ export class FileHandle extends EventEmitter {
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: T }>;
+  /** The next entry. */
   read<T extends NodeJS.ArrayBufferView = Buffer>(
     buffer: T,
     options?: ReadOptions<T>,
   ): Promise<{ bytesRead: number; buffer: T }>;
+  /** The next entry. */
   read<T extends NodeJS.ArrayBufferView = Buffer>(
     options?: ReadOptions<T>,
   ): Promise<{ bytesRead: number; buffer: T }>;
@@ -317,10 +330,12 @@ export class FileHandle extends EventEmitter {
     length?: number | null,
     position?: number | null,
   ): Promise<{ bytesWritten: number; buffer: T }>;
+  /** The same with options. */
   write<T extends NodeJS.ArrayBufferView>(
     buffer: T,
     options?: { offset?: number; length?: number; position?: number | null },
   ): Promise<{ bytesWritten: number; buffer: T }>;
+  /** Writes a string. */
   write(
     text: string,
     position?: number | null,
@@ -385,9 +400,11 @@ export class FileHandle extends EventEmitter {
   readFile(
     options?: { encoding?: null | undefined; signal?: AbortSignal | undefined } | null,
   ): Promise<Buffer>;
+  /** As text. */
   readFile(
     options: { encoding: string; signal?: AbortSignal | undefined } | string,
   ): Promise<string>;
+  /** As the options say. */
   readFile(options?: ReadFileOptions | string | null): Promise<string | Buffer>;
   readFile(options?: ReadFileOptions | string | null): Promise<string | Buffer> {
     return this.#use("readFile", async () => {
@@ -468,8 +485,11 @@ export class FileHandle extends EventEmitter {
     });
   }
 
+  /** Attributes of the file. */
   stat(options?: { bigint?: false | undefined } | null): Promise<Stats>;
+  /** Attributes of the file. */
   stat(options: { bigint: true }): Promise<BigIntStats>;
+  /** Attributes of the file. */
   stat(options?: { bigint?: boolean | undefined } | null): Promise<Stats | BigIntStats>;
   stat(options?: { bigint?: boolean | undefined } | null): Promise<Stats | BigIntStats> {
     return this.#use("fstat", () => this.#stat(options?.bigint === true));
@@ -499,6 +519,7 @@ export class FileHandle extends EventEmitter {
     );
   }
 
+  /** Changes the permissions. */
   chmod(mode: number | string): Promise<void> {
     return this.#use("fchmod", async () => {
       const change = new AttributeChange();
@@ -508,12 +529,14 @@ export class FileHandle extends EventEmitter {
     });
   }
 
+  /** Changes owner and group; −1 leaves one as it is. */
   chown(uid: number, gid: number): Promise<void> {
     return this.#use("fchown", () =>
       this.#change(ownerChange(validId(uid, "uid"), validId(gid, "gid")), "fchown"),
     );
   }
 
+  /** Changes the times of access and change. */
   utimes(atime: TimeLike, mtime: TimeLike): Promise<void> {
     return this.#use("futimes", () =>
       this.#change(timesChange(validTime(atime, "atime"), validTime(mtime, "mtime")), "futime"),

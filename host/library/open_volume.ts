@@ -45,7 +45,7 @@ export interface OpenOptions {
   create?: CreateSettings | undefined;
   /** Change nothing; default false. */
   readOnly?: boolean | undefined;
-  /** Bytes of core memory, 32 MiB to 3 GiB; default 64 MiB. Reserved at once, used as needed, freed after close(). */
+  /** Bytes of core memory, 32 MiB to 3 GiB; default 64 MiB. Reserved at once, used as needed. */
   memoryBudget?: number | undefined;
   /** Seconds after which changes are durable without being asked for; default 5. */
   checkpointSeconds?: number | undefined;

@@ -104,6 +104,7 @@ const TEMPORARY_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 
 /** Whether 64-bit integers are wanted. */
 export interface BigIntOption {
+  /** 64-bit integers, with nanoseconds. */
   bigint?: boolean | undefined;
 }
 
@@ -117,7 +118,9 @@ export interface MakeDirectoryOptions {
 
 /** Options of readdir(). */
 export interface ReadDirectoryOptions {
+  /** How bytes become text; "buffer" or none for a Buffer. */
   encoding?: string | null | undefined;
+  /** Entries that tell their type, instead of names. */
   withFileTypes?: boolean | undefined;
   /** The directories below too, with names relative to the path. */
   recursive?: boolean | undefined;
@@ -127,7 +130,7 @@ export interface ReadDirectoryOptions {
 export class VolumePromises {
   readonly #calls: Calls;
   readonly #walker: Walker;
-  /** Open handles by descriptor. */
+  /** What is open: files by descriptor, directories by negative numbers. */
   readonly #handles: Map<number, { close(): Promise<void> }>;
 
   /** Unguarded: programs get what guardedPromises() makes of it. */
@@ -151,11 +154,11 @@ export class VolumePromises {
    * @param mode Of a file that is made; default 0o666, less the umask.
    */
   async open(path: PathLike, flags?: string | number, mode?: number | string): Promise<FileHandle> {
-    return await this.openHandle(path, flags, mode, true);
+    return await this.#openHandle(path, flags, mode, true);
   }
 
-  /** Opens a file for a caller (guarded) or for an operation of ours. Not for programs. */
-  async openHandle(
+  /** Opens a file for a caller (guarded) or for an operation of ours. */
+  async #openHandle(
     pathLike: PathLike,
     flagsLike: string | number | undefined,
     modeLike: number | string | undefined,
@@ -240,7 +243,7 @@ export class VolumePromises {
     mode: number | string | undefined,
     work: (handle: FileHandle) => Promise<T>,
   ): Promise<T> {
-    const handle = await this.openHandle(path, flags, mode, false);
+    const handle = await this.#openHandle(path, flags, mode, false);
     try {
       return await work(handle);
     } finally {
@@ -253,12 +256,14 @@ export class VolumePromises {
     path: PathLike | FileHandle,
     options?: { encoding?: null | undefined; flag?: string | number; signal?: AbortSignal } | null,
   ): Promise<Buffer>;
+  /** As text. */
   readFile(
     path: PathLike | FileHandle,
     options:
       | { encoding: BufferEncoding; flag?: string | number; signal?: AbortSignal }
       | BufferEncoding,
   ): Promise<string>;
+  /** As the options say. */
   readFile(
     path: PathLike | FileHandle,
     options?: ReadFileOptions | string | null,
@@ -510,6 +515,7 @@ export class VolumePromises {
 
   /** What a symbolic link says. */
   readlink(path: PathLike, options: "buffer" | { encoding: "buffer" }): Promise<Buffer>;
+  /** As text. */
   readlink(path: PathLike, options?: EncodingOption): Promise<string>;
   async readlink(path: PathLike, options?: EncodingOption): Promise<string | Buffer> {
     const { encoding } = validOptions<{ encoding?: string | null }>(options, {});
@@ -529,6 +535,7 @@ export class VolumePromises {
 
   /** The path without symbolic links, "." and "..". */
   realpath(path: PathLike, options: "buffer" | { encoding: "buffer" }): Promise<Buffer>;
+  /** As text. */
   realpath(path: PathLike, options?: EncodingOption): Promise<string>;
   async realpath(path: PathLike, options?: EncodingOption): Promise<string | Buffer> {
     const { encoding } = validOptions<{ encoding?: string | null }>(options, {});
@@ -627,6 +634,7 @@ export class VolumePromises {
    * @returns Its path.
    */
   mkdtemp(prefix: PathLike, options: "buffer" | { encoding: "buffer" }): Promise<Buffer>;
+  /** As text. */
   mkdtemp(prefix: PathLike, options?: EncodingOption): Promise<string>;
   async mkdtemp(prefix: PathLike, options?: EncodingOption): Promise<string | Buffer> {
     const { encoding } = validOptions<{ encoding?: string | null }>(options, {});
@@ -650,10 +658,12 @@ export class VolumePromises {
     path: PathLike,
     options: { encoding: "buffer"; withFileTypes?: false; recursive?: boolean } | "buffer",
   ): Promise<Buffer[]>;
+  /** As entries. */
   readdir(
     path: PathLike,
     options: { encoding?: BufferEncoding | null; withFileTypes: true; recursive?: boolean },
   ): Promise<Dirent[]>;
+  /** As text. */
   readdir(
     path: PathLike,
     options?:
@@ -661,6 +671,7 @@ export class VolumePromises {
       | BufferEncoding
       | null,
   ): Promise<string[]>;
+  /** As the options say. */
   readdir(
     path: PathLike,
     options?: ReadDirectoryOptions | string | null,
@@ -731,7 +742,12 @@ export class VolumePromises {
       validInteger(settings.bufferSize, "options.bufferSize", 1, 2 ** 32 - 1);
     }
     const ino = await this.#openDirectory(at, "opendir");
-    return new Dir(this.#calls, ino, at.text, settings, () => {});
+    // Descriptors are for files; what is open is found by them when the volume is closed.
+    let key = -1;
+    while (this.#handles.has(key)) key -= 1;
+    const dir = new Dir(this.#calls, ino, at.text, settings, () => this.#handles.delete(key));
+    this.#handles.set(key, dir);
+    return dir;
   }
 
   /** Removes an empty directory. */
@@ -774,7 +790,9 @@ export class VolumePromises {
 
   /** Attributes of what a path leads to. */
   stat(path: PathLike, options?: { bigint?: false | undefined } | null): Promise<Stats>;
+  /** Attributes of the file. */
   stat(path: PathLike, options: { bigint: true }): Promise<BigIntStats>;
+  /** Attributes of the file. */
   stat(path: PathLike, options?: BigIntOption | null): Promise<Stats | BigIntStats>;
   async stat(path: PathLike, options?: BigIntOption | null): Promise<Stats | BigIntStats> {
     return await this.#stat(path, "stat", true, options?.bigint === true);
@@ -782,7 +800,9 @@ export class VolumePromises {
 
   /** Attributes of a path, of a symlink itself. */
   lstat(path: PathLike, options?: { bigint?: false | undefined } | null): Promise<Stats>;
+  /** As bigints. */
   lstat(path: PathLike, options: { bigint: true }): Promise<BigIntStats>;
+  /** As the options say. */
   lstat(path: PathLike, options?: BigIntOption | null): Promise<Stats | BigIntStats>;
   async lstat(path: PathLike, options?: BigIntOption | null): Promise<Stats | BigIntStats> {
     return await this.#stat(path, "lstat", false, options?.bigint === true);
@@ -808,7 +828,9 @@ export class VolumePromises {
 
   /** Space of the volume. */
   statfs(path: PathLike, options?: { bigint?: false | undefined } | null): Promise<StatFs>;
+  /** As bigints. */
   statfs(path: PathLike, options: { bigint: true }): Promise<StatFs<bigint>>;
+  /** As the options say. */
   statfs(path: PathLike, options?: BigIntOption | null): Promise<StatFs | StatFs<bigint>>;
   async statfs(path: PathLike, options?: BigIntOption | null): Promise<StatFs | StatFs<bigint>> {
     const at = validPath(path);
@@ -839,6 +861,7 @@ export class VolumePromises {
     });
   }
 
+  /** Changes the permissions. */
   async chmod(path: PathLike, mode: number | string): Promise<void> {
     const at = validPath(path);
     const change = new AttributeChange();
@@ -853,21 +876,25 @@ export class VolumePromises {
   }
 
   /** @param uid, gid −1 leaves it as it is. */
+  /** Changes owner and group; −1 leaves one as it is. */
   async chown(path: PathLike, uid: number, gid: number): Promise<void> {
     const at = validPath(path);
     await this.#change(at, "chown", true, ownerChange(validId(uid, "uid"), validId(gid, "gid")));
   }
 
+  /** Changes owner and group of a symlink itself. */
   async lchown(path: PathLike, uid: number, gid: number): Promise<void> {
     const at = validPath(path);
     await this.#change(at, "lchown", false, ownerChange(validId(uid, "uid"), validId(gid, "gid")));
   }
 
+  /** Changes the times of access and change. */
   async utimes(path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void> {
     const at = validPath(path);
     await this.#change(at, "utime", true, timesChange(validTime(atime), validTime(mtime)));
   }
 
+  /** Changes the times of a symlink itself. */
   async lutimes(path: PathLike, atime: TimeLike, mtime: TimeLike): Promise<void> {
     const at = validPath(path);
     await this.#change(at, "lutime", false, timesChange(validTime(atime), validTime(mtime)));
@@ -926,7 +953,11 @@ export class VolumePromises {
     return await listXattr(this.#calls, this.#walker, path, options);
   }
 
-  /** @throws {SystemCallError} ENODATA when there is none of the name. */
+  /**
+   * Removes an extended attribute.
+   *
+   * @throws {SystemCallError} ENODATA when there is none of the name.
+   */
   async removeXattr(
     path: PathLike,
     name: string | Uint8Array,
@@ -948,7 +979,7 @@ export class VolumePromises {
   }
 
   #openForStream(path: PathLike, flags: string, mode: number): Promise<FileHandle> {
-    return this.#calls.guard(() => this.openHandle(path, flags, mode, true));
+    return this.#calls.guard(() => this.#openHandle(path, flags, mode, true));
   }
 
   /** A byte stream of the web kind: `new Response(volume.promises.readable("/page.html"))`. */
@@ -970,6 +1001,7 @@ export class VolumePromises {
     });
   }
 
+  /** Not there: fails with ENOSYS. */
   // biome-ignore lint/correctness/useYield: Node's is an iterator too, which fails when it is asked for the first event.
   async *watch(path: PathLike): AsyncGenerator<never, void, void> {
     throw systemError(ENOSYS, { syscall: "watch", path: validPath(path, "filename").text });
@@ -1016,7 +1048,7 @@ export function guardedPromises(calls: Calls, inner: VolumePromises): VolumeProm
   const outer = Object.create(VolumePromises.prototype) as Record<string, unknown>;
   const methods = inner as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
   for (const name of Object.getOwnPropertyNames(VolumePromises.prototype)) {
-    if (name === "constructor" || name === "openHandle" || name === "constants") continue;
+    if (name === "constructor" || name === "constants") continue;
     const method = methods[name]!.bind(inner);
     const value = IMMEDIATE.has(name)
       ? method

@@ -16,9 +16,11 @@ const { S_IFDIR, S_IFMT } = constants;
 export interface RemoveOptions {
   /** Nothing there is no error. */
   force?: boolean | undefined;
+  /** Directories too, with all that is in them. */
   recursive?: boolean | undefined;
   /** Taken for Node's sake: nothing here is busy for a while. */
   maxRetries?: number | undefined;
+  /** Taken for Node's sake. */
   retryDelay?: number | undefined;
 }
 
@@ -70,8 +72,10 @@ interface Target {
   readonly name: Buffer;
   /** For errors. */
   readonly path: string;
-  /** ".", ".." or "/": can be emptied, not removed. */
+  /** ".", ".." or "/": cannot be removed. */
   readonly special: boolean;
+  /** Not empty, and yet nothing was found in it: the next time this is an error. */
+  isOdd?: boolean;
 }
 
 /** Removes a file or an empty directory. @returns Whether it is gone; else it is a directory with entries. */
@@ -97,7 +101,7 @@ async function removeOne(calls: Calls, target: Target, into: { ino: number }): P
     const { code } = error as SystemCallError;
     // Somebody else was faster.
     if (code === "ENOENT") return true;
-    if (code === "ENOTEMPTY") return false;
+    if (code === "ENOTEMPTY" && target.isOdd !== true) return false;
     throw error;
   }
 }
@@ -124,6 +128,7 @@ async function remove(calls: Calls, target: Target): Promise<void> {
       if (code === "ENOENT" || error.errno === -ENOTDIR) return { entries: [] };
       throw error;
     });
+    current.isOdd = entries.length === 0;
     for (const entry of entries) {
       const path = `${current.path.replace(/\/$/, "")}/${entry.name.toString()}`;
       stack.push({ parent: found.ino, name: entry.name, path, special: false });

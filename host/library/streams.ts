@@ -9,27 +9,45 @@ import type { FileHandle } from "./file_handle.ts";
 
 /** Options of a stream that reads. Offsets in bytes; `end` is the last byte's, inclusive. */
 export interface ReadStreamOptions {
+  /** How to open the file: "r", "wx", … */
   flags?: string | undefined;
+  /** How bytes become text; "buffer" or none for a Buffer. */
   encoding?: string | undefined;
+  /** Permissions of a file that is made; default 0o666, less the umask. */
   mode?: number | undefined;
+  /** Close the file at the end or after an error; default true. */
   autoClose?: boolean | undefined;
+  /** Emit "close" when the stream is destroyed; default true. */
   emitClose?: boolean | undefined;
+  /** First byte; without it, the handle's position or the file's start. */
   start?: number | undefined;
+  /** Last byte, inclusive. */
   end?: number | undefined;
+  /** Bytes that the stream holds. */
   highWaterMark?: number | undefined;
+  /** Cancels the operation. */
   signal?: AbortSignal | undefined;
 }
 
 /** Options of a stream that writes. `flush`: durable before it closes. */
 export interface WriteStreamOptions {
+  /** How to open the file: "r", "wx", … */
   flags?: string | undefined;
+  /** How bytes become text; "buffer" or none for a Buffer. */
   encoding?: string | undefined;
+  /** Permissions of a file that is made; default 0o666, less the umask. */
   mode?: number | undefined;
+  /** Close the file at the end or after an error; default true. */
   autoClose?: boolean | undefined;
+  /** Emit "close" when the stream is destroyed; default true. */
   emitClose?: boolean | undefined;
+  /** First byte; without it, the handle's position or the file's start. */
   start?: number | undefined;
+  /** Bytes that the stream holds. */
   highWaterMark?: number | undefined;
+  /** Make the data durable before closing. */
   flush?: boolean | undefined;
+  /** Cancels the operation. */
   signal?: AbortSignal | undefined;
 }
 

@@ -18,6 +18,7 @@ const SYMLINKS_MAX = 40;
 const PATH_BYTES_MAX = 4096;
 const SLASH = 0x2f;
 const DOT = 0x2e;
+const NO_NAME = Buffer.alloc(0);
 
 /** What the last component is: some operations have no meaning for ".", ".." and "/". */
 export type LastKind = "name" | "dot" | "dot-dot" | "root";
@@ -28,7 +29,7 @@ export class Walker {
   /** The directory that holds the last component. */
   parent: number = ROOT_INO;
   /** The last component. */
-  name: Buffer = Buffer.alloc(0);
+  name: Buffer = NO_NAME;
   kind: LastKind = "root";
   trailingSlash = false;
   /** The object found, its attributes in `calls.attributes`. */
@@ -78,6 +79,7 @@ export class Walker {
   #walk(path: Uint8Array, follow: boolean, parentOnly: boolean): number {
     this.creatable = false;
     this.kind = "root";
+    this.name = NO_NAME;
     this.trailingSlash = false;
     this.parent = ROOT_INO;
     this.trail = [];

@@ -14,6 +14,7 @@ const REPLACE = 2;
 
 /** Whether a symlink at the path's end is followed; default true. */
 export interface XattrOptions {
+  /** Default true. */
   followSymlinks?: boolean | undefined;
 }
 

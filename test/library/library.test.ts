@@ -136,6 +136,10 @@ t.test("a read-only volume refuses changes", async (t) => {
   for (const [name, attempt] of attempts) await t.rejects(attempt(), { code: "EROFS" }, name);
   await fs.access("/x", constants.R_OK);
   t.equal(await fs.readFile("/x", "utf8"), "data");
+  const handle = await fs.open("/x");
+  await handle.sync();
+  await handle.close();
+  await volume.sync();
   await volume.close();
 });
 
@@ -190,6 +194,33 @@ t.test("an unlinked file gives its space back when it is closed", async (t) => {
     await new Promise((resolve) => setImmediate(resolve));
   }
   t.equal(volume.status().files, before);
+  await volume.close();
+});
+
+t.test("a full volume says so, and goes on when there is room", async (t) => {
+  const volume = await open({ memory: 64 * MIB }, { memoryBudget: 32 * MIB });
+  const fs = volume.promises;
+  const data = Buffer.alloc(MIB, 1);
+  const fill = async (name: string): Promise<number> => {
+    for (let count = 0; ; count += 1) {
+      try {
+        await fs.writeFile(`/${name}-${count}`, data);
+      } catch (error) {
+        t.match(error, { code: "ENOSPC", syscall: "write" });
+        return count;
+      }
+    }
+  };
+  const first = await fill("first");
+  t.ok(first > 20, "most of the volume is for data");
+  for (let index = 0; index < first; index += 1) {
+    if (!(await fs.readFile(`/first-${index}`)).equals(data)) t.fail(`file ${index} differs`);
+  }
+  for (let index = 0; index <= first; index += 1) await fs.unlink(`/first-${index}`);
+  await volume.sync();
+  for (let turn = 0; turn < 1000 && volume.status().files !== 1; turn += 1) await volume.sync();
+  await volume.sync();
+  t.ok((await fill("second")) >= first - 2, "the room is there again");
   await volume.close();
 });
 
@@ -321,6 +352,7 @@ t.test("close() waits for what is under way, and nothing works after it", async 
   const volume = await open(image, { create: { name: "closing", size: 256 * MIB } });
   const handle = await volume.promises.open("/kept", "w");
   const forgotten = await volume.promises.open("/forgotten", "w");
+  const directory = await volume.promises.opendir("/");
   const write = volume.promises.writeFile("/x", Buffer.alloc(3 * MIB, 1));
   const close = volume.close();
   await t.rejects(volume.promises.readFile("/x"), {
@@ -332,6 +364,7 @@ t.test("close() waits for what is under way, and nothing works after it", async 
   await volume.close();
   t.equal(handle.fd, -1);
   t.match(await failure(forgotten.write("x"), "\0"), { code: "EBADF" });
+  t.match(await failure(directory.read(), "\0"), { code: "ERR_DIR_CLOSED" });
   await t.rejects(volume.sync(), { code: "ERR_VOLUME_CLOSED" });
   t.equal(volume.status().pool, "closing", "the last status stays");
   const again = await open(image);
