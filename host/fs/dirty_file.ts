@@ -22,6 +22,8 @@ export class DirtyFile {
   goal = 0;
   /** Bytes of block 0 may lie in an INLINE item. */
   hasInline = false;
+  /** Its map is destroyed: nothing is buffered any more. */
+  gone = false;
   /** Being freed: no new writes. */
   closed = false;
   /** −errno of a write that failed, until someone has been told. */

@@ -421,6 +421,7 @@ export class FileData implements DataHooks {
     this.#forgetLogged(file);
     if (file.closed || file.error !== 0) return;
     this.#files.delete(file.ino);
+    file.gone = true;
     exports.dirty_destroy(this.pool.dirtyBase, file.map);
     this.pool.drain();
   }
@@ -650,6 +651,7 @@ export class FileData implements DataHooks {
     const file = this.#files.get(ino);
     if (file === undefined) return;
     this.#files.delete(ino);
+    file.gone = true;
     this.#core.exports.dirty_destroy(this.pool.dirtyBase, file.map);
     this.pool.drain();
   }
@@ -740,6 +742,7 @@ export class FileData implements DataHooks {
     if (file === undefined) return;
     this.#forgetLogged(file);
     this.#files.delete(ino);
+    file.gone = true;
     this.#core.exports.dirty_destroy(this.pool.dirtyBase, file.map);
     this.pool.drain();
   }
@@ -902,6 +905,7 @@ export class FileData implements DataHooks {
         if (file.inFlight > 0) yield (resume) => file.whenIdle(resume);
         this.#forgetLogged(file);
         this.#files.delete(ino);
+        file.gone = true;
         this.#core.exports.dirty_destroy(this.pool.dirtyBase, file.map);
         this.pool.drain();
       }

@@ -83,7 +83,8 @@ export class Writeback {
     const { exports } = this.#core;
     if (yield* retrying(() => this.putInlineNow(file))) return;
     let from = 0;
-    while (from >= 0) {
+    // While this waited the file may have been written by another, or removed.
+    while (from >= 0 && !file.gone) {
       const budget = Math.min(PLAN_BLOCKS_MAX, IN_FLIGHT_BLOCKS_MAX - this.#inFlightBlocks);
       if (budget <= 0 || this.#slots.length < 32) {
         this.kick();
@@ -294,6 +295,7 @@ export class Writeback {
    * @returns Whether it was done.
    */
   putInlineNow(file: DirtyFile): boolean {
+    if (file.gone) return true;
     const { exports, u32 } = this.#core;
     const store = this.#store;
     if (file.size > INLINE_BYTES_MAX || file.size === 0 || file.inFlight > 0) return false;

@@ -142,7 +142,10 @@ export class Store implements ItemStore {
     if (this.faulted !== null) return;
     this.faulted = cause;
     this.journal?.abort(-EIO);
-    this.log("error", "volume.faulted", { cause: cause instanceof Error ? cause.message : String(cause) });
+    this.log("error", "volume.faulted", {
+      cause: cause instanceof Error ? cause.message : String(cause),
+      stack: cause instanceof Error ? cause.stack : undefined,
+    });
   }
 
   // --- ItemStore ---
