@@ -26,15 +26,23 @@ export function mergePages(left: usize, right: usize): bool {
 
 function inOrder(left: usize, right: usize): bool {
   const into = changetype<PageHeader>(left);
-  if (into.slotCount == 0 || changetype<PageHeader>(right).slotCount == 0) return true;
-  // The one item of an interior page counts as −∞.
-  if (into.slotCount == 1 && into.level > 0) return true;
-  const last = slotAt(left, into.slotCount - 1);
+  const from = changetype<PageHeader>(right);
+  if (into.slotCount == 0 || from.slotCount == 0) return true;
   const first = slotAt(right, 0);
+  if (into.level > 0) {
+    // Behind other items, a key that did not count begins to.
+    if (from.slotCount > 1 && !isSlotBelow(first, slotAt(right, 1))) return false;
+    // And before them, the first of `left` still stands for −∞.
+    if (into.slotCount == 1) return true;
+  }
+  return isSlotBelow(slotAt(left, into.slotCount - 1), first);
+}
+
+function isSlotBelow(slotAddress: usize, other: usize): bool {
   return isBelow(
-    load<u64>(last, SLOT_OID),
-    load<u64>(last, SLOT_TYPE_OFFSET),
-    load<u64>(first, SLOT_OID),
-    load<u64>(first, SLOT_TYPE_OFFSET),
+    load<u64>(slotAddress, SLOT_OID),
+    load<u64>(slotAddress, SLOT_TYPE_OFFSET),
+    load<u64>(other, SLOT_OID),
+    load<u64>(other, SLOT_TYPE_OFFSET),
   );
 }
