@@ -17,23 +17,11 @@ import {
   dentryBytes,
   dentryHash,
 } from "../format/dentry.ts";
-import {
-  EXTENT_ADDRESSES,
-  EXTENT_BLOCK_COUNT,
-  EXTENT_COPY_COUNT,
-  extentChecksums,
-  extentProblem,
-} from "../format/extent.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
 import {
-  INODE_ATIME_NS,
   INODE_BLOCKS,
-  INODE_BTIME_NS,
-  INODE_BYTES,
-  INODE_CTIME_NS,
   INODE_ENTRIES,
   INODE_MODE,
-  INODE_MTIME_NS,
   INODE_NLINK,
   INODE_PARENT,
   INODE_SIZE,
@@ -49,32 +37,33 @@ import {
   ITEM_XATTR,
   ITEM_XATTR_DATA,
 } from "../format/key.ts";
-import { addressBlock, addressDevice } from "../format/page_pointer.ts";
 import type { Superblock } from "../format/superblock.ts";
 import {
   XATTR_CHUNK_BYTES,
   XATTR_CHUNKS_MAX,
-  XATTR_HASH_SPAN,
-  XATTR_NAME,
-  XATTR_NAME_LENGTH,
-  XATTR_VALUE_BYTES_MAX,
   XATTR_VALUE_LENGTH,
   xattrChunkCount,
 } from "../format/xattr.ts";
-import type { DataRun } from "./data_check.ts";
 import type { Findings } from "./findings.ts";
 import type { FsckCode } from "./fsck_codes.ts";
+import {
+  type ExtentFound,
+  extentFound,
+  extentItemProblem,
+  inodeProblem,
+  isName,
+  isRepeated,
+  nameText,
+  ROOT_INO,
+  S_IFDIR,
+  S_IFMT,
+  xattrProblem,
+} from "./item_rules.ts";
 import type { ObjectTable } from "./object_table.ts";
 import { type Key, keyText } from "./tree_walk.ts";
 
-export const ROOT_INO = 1;
-export const S_IFMT = 0o170000;
-export const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
-const TYPES: ReadonlySet<number> = new Set([
-  0o010000, 0o020000, 0o040000, 0o060000, 0o100000, 0o120000, 0o140000,
-]);
 const TYPE_COUNTERS: Readonly<Record<number, string>> = {
   [S_IFREG]: "files",
   [S_IFDIR]: "directories",
@@ -82,14 +71,6 @@ const TYPE_COUNTERS: Readonly<Record<number, string>> = {
 };
 const INLINE_BYTES_MAX = 2048;
 const SYMLINK_BYTES_MAX = 4095;
-
-/** An extent that is valid by itself. */
-export interface ExtentFound {
-  readonly blockCount: number;
-  readonly copies: readonly DataRun[];
-  /** Address of the checksums, in the page. */
-  readonly checksums: number;
-}
 
 /** What has been seen of the object whose items come now. */
 class ObjectSeen {
@@ -113,6 +94,8 @@ class ObjectSeen {
   extentAtStart = false;
   inlineBytes = 0;
   targetBytes = -1;
+  /** Index of the chunk that comes next. */
+  nextChunk = 0;
   /** Extended attributes with chunks: hash → bytes of the value that are to come. */
   readonly chunked = new Map<number, number>();
 
@@ -203,22 +186,23 @@ export class ItemCheck {
   /** The extent of an item, if it is one and valid; nothing is reported. */
   extentOf(key: Key, value: number, valueLength: number): ExtentFound | null {
     if (key.type !== ITEM_EXTENT || key.oid === 0) return null;
-    return this.#extentProblem(key, value, valueLength) === null
-      ? this.#extentFound(key, value)
+    return extentItemProblem(this.#core, this.#superblock, key, value, valueLength) === null
+      ? extentFound(this.#core, key, value)
       : null;
   }
 
   /** Adds an object to a table, for a further window; nothing is reported. */
   collect(key: Key, value: number, valueLength: number, table: ObjectTable): void {
     if (key.type !== ITEM_INODE || key.oid === 0) return;
-    const problem = this.#inodeProblem(key, value, valueLength);
+    const problem = inodeProblem(this.#core, key, value, valueLength);
     if (problem === null) this.#tabulate(key.oid, value, table);
     else table.addUnknown(key.oid);
   }
 
   /** The parent that a directory's inode names; 0 for the root, and for what is no valid directory. */
   parentOf(key: Key, value: number, valueLength: number): number {
-    if (key.oid === ROOT_INO || this.#inodeProblem(key, value, valueLength) !== null) return 0;
+    if (key.oid === ROOT_INO || inodeProblem(this.#core, key, value, valueLength) !== null)
+      return 0;
     const mode = this.#core.view.getUint32(value + INODE_MODE, true);
     return (mode & S_IFMT) === S_IFDIR ? getU64(this.#core.view, value + INODE_PARENT) : 0;
   }
@@ -270,6 +254,13 @@ export class ItemCheck {
       this.#errors.add(
         "DFS-FSCK-ENTRY-COUNT",
         `${object.entriesStated} entries are said to exist, there are ${object.entries}`,
+        place,
+      );
+    }
+    if (object.size !== object.entries) {
+      this.#errors.add(
+        "DFS-FSCK-ENTRY-COUNT",
+        `The size of a directory with ${object.entries} entries is ${object.size}`,
         place,
       );
     }
@@ -339,7 +330,7 @@ export class ItemCheck {
     const object = this.#object;
     this.#count("objects", 1);
     object.hasInode = true;
-    const problem = this.#inodeProblem(key, value, valueLength);
+    const problem = inodeProblem(this.#core, key, value, valueLength);
     if (problem !== null) {
       table.addUnknown(key.oid);
       this.#invalid("DFS-FSCK-INODE", "An inode", problem, key);
@@ -367,48 +358,17 @@ export class ItemCheck {
     });
   }
 
-  #inodeProblem(key: Key, value: number, valueLength: number): string | null {
-    if (key.offset !== 0) return `its key is ${keyText(key)}`;
-    if (valueLength !== INODE_BYTES) return `it is ${valueLength} bytes long`;
-    const { view } = this.#core;
-    const mode = view.getUint32(value + INODE_MODE, true);
-    if (mode > 0o177777 || !TYPES.has(mode & S_IFMT)) return `mode 0${mode.toString(8)}`;
-    for (const field of [INODE_ATIME_NS, INODE_MTIME_NS, INODE_CTIME_NS, INODE_BTIME_NS]) {
-      const nanoseconds = view.getUint32(value + field, true);
-      if (nanoseconds >= 1e9) return `${nanoseconds} nanoseconds`;
-    }
-    for (const field of [INODE_SIZE, INODE_BLOCKS, INODE_PARENT]) {
-      const number = getU64(view, value + field);
-      if (!Number.isSafeInteger(number)) return `a field of ${number}`;
-    }
-    if (key.oid === ROOT_INO && (mode & S_IFMT) !== S_IFDIR) return "the root is no directory";
-    return null;
-  }
-
   #xattr(key: Key, value: number, valueLength: number): void {
     const object = this.#object;
     this.#count("xattrs", 1);
     object.xattrs++;
-    const problem = this.#xattrProblem(key, value, valueLength);
+    const problem = xattrProblem(this.#core, key, value, valueLength);
     if (problem !== null) {
       this.#invalid("DFS-FSCK-XATTR", "An extended attribute", problem, key);
       return;
     }
     const length = this.#core.view.getUint32(value + XATTR_VALUE_LENGTH, true);
     if (xattrChunkCount(length) > 0) object.chunked.set(key.offset, length);
-  }
-
-  #xattrProblem(key: Key, value: number, valueLength: number): string | null {
-    if (valueLength < XATTR_NAME + 1) return "it is cut off";
-    const { view, exports } = this.#core;
-    const length = view.getUint32(value + XATTR_VALUE_LENGTH, true);
-    const nameLength = view.getUint8(value + XATTR_NAME_LENGTH);
-    const inline = xattrChunkCount(length) === 0 ? length : 0;
-    if (nameLength === 0) return "it has no name";
-    if (length > XATTR_VALUE_BYTES_MAX) return `its value has ${length} bytes`;
-    if (valueLength !== XATTR_NAME + nameLength + inline) return `it is ${valueLength} bytes long`;
-    const hash = exports.name_hash(value + XATTR_NAME, nameLength) % XATTR_HASH_SPAN || 1;
-    return key.offset === hash ? null : `its name's hash is ${hash}`;
   }
 
   #xattrData(key: Key, valueLength: number): void {
@@ -422,6 +382,15 @@ export class ItemCheck {
       return;
     }
     const expected = Math.min(missing, XATTR_CHUNK_BYTES);
+    if (index !== object.nextChunk) {
+      this.#invalid(
+        "DFS-FSCK-XATTR",
+        `Part ${index} of an attribute's value`,
+        `part ${object.nextChunk} is missing`,
+        key,
+      );
+      return;
+    }
     if (valueLength !== expected) {
       this.#invalid(
         "DFS-FSCK-XATTR",
@@ -432,6 +401,7 @@ export class ItemCheck {
       return;
     }
     object.chunked.set(hash, missing - expected);
+    object.nextChunk = missing > expected ? index + 1 : 0;
   }
 
   #symlink(key: Key, value: number, valueLength: number): void {
@@ -486,7 +456,7 @@ export class ItemCheck {
           place,
         );
       }
-      if (this.#repeats(value, at)) {
+      if (isRepeated(this.#core, value, at)) {
         this.#errors.add(
           "DFS-FSCK-DENTRY",
           `A name is there twice: ${nameText(this.#core, name, nameLength)}`,
@@ -497,33 +467,18 @@ export class ItemCheck {
     }
   }
 
-  /** Whether an entry of the item before `at` has the same name. */
-  #repeats(item: number, at: number): boolean {
-    const { view, exports } = this.#core;
-    const length = view.getUint8(at + DENTRY_NAME_LENGTH);
-    for (let other = item; other < at; ) {
-      const otherLength = view.getUint8(other + DENTRY_NAME_LENGTH);
-      const same =
-        otherLength === length &&
-        exports.bytes_equal(other + DENTRY_NAME, at + DENTRY_NAME, length) === 1;
-      if (same) return true;
-      other += dentryBytes(otherLength);
-    }
-    return false;
-  }
-
   #extent(key: Key, value: number, valueLength: number): ExtentFound | null {
     const object = this.#object;
     this.#count("extents", 1);
     const problem = this.#isOther(S_IFREG)
       ? "its object is no regular file"
-      : this.#extentProblem(key, value, valueLength);
+      : extentItemProblem(this.#core, this.#superblock, key, value, valueLength);
     if (problem !== null) {
       this.extentsLost = true;
       this.#invalid("DFS-FSCK-EXTENT", "An extent", problem, key);
       return null;
     }
-    const found = this.#extentFound(key, value);
+    const found = extentFound(this.#core, key, value);
     this.#count("data_blocks", found.blockCount);
     if (key.offset < object.extentEnd) {
       this.#errors.add(
@@ -539,42 +494,6 @@ export class ItemCheck {
     object.extentBlocks += found.blockCount;
     object.extentEnd = Math.max(object.extentEnd, key.offset + found.blockCount * BLOCK_BYTES);
     return found;
-  }
-
-  #extentProblem(key: Key, value: number, valueLength: number): string | null {
-    const { view } = this.#core;
-    if (key.offset % BLOCK_BYTES !== 0) return "it is not aligned";
-    const problem = extentProblem(view, value, valueLength);
-    if (problem !== null) return problem;
-    const { blockCount, regionBlocks } = this.#superblock.geometry;
-    for (const { device, block, blockCount: count } of this.#extentFound(key, value).copies) {
-      if (device >= this.#superblock.deviceCount) return `device ${device} is not part of the pool`;
-      if (block + count > blockCount) return `block ${block} is beyond the end`;
-      if (Math.floor(block / regionBlocks) !== Math.floor((block + count - 1) / regionBlocks)) {
-        return `blocks ${block} to ${block + count - 1} lie in two regions`;
-      }
-    }
-    return null;
-  }
-
-  #extentFound(key: Key, value: number): ExtentFound {
-    const { view } = this.#core;
-    const blockCount = view.getUint32(value + EXTENT_BLOCK_COUNT, true);
-    const copyCount = view.getUint8(value + EXTENT_COPY_COUNT);
-    const copies: DataRun[] = [];
-    for (let copy = 0; copy < copyCount; copy++) {
-      const low = view.getUint32(value + EXTENT_ADDRESSES + copy * 8, true);
-      const high = view.getUint32(value + EXTENT_ADDRESSES + copy * 8 + 4, true);
-      copies.push({
-        ino: key.oid,
-        offset: key.offset,
-        copy,
-        device: addressDevice(high),
-        block: addressBlock(low, high),
-        blockCount,
-      });
-    }
-    return { blockCount, copies, checksums: value + extentChecksums(copyCount) };
   }
 
   #inline(key: Key, valueLength: number): void {
@@ -594,19 +513,4 @@ export class ItemCheck {
     else if (valueLength !== 0)
       this.#invalid("DFS-FSCK-ORPHAN", "An orphan's item", "it has a value", key);
   }
-}
-
-/** Names are 1 to 255 bytes without "/" and zeros, and neither "." nor "..". */
-function isName(bytes: Uint8Array, at: number, length: number): boolean {
-  for (let index = 0; index < length; index++) {
-    const byte = bytes[at + index];
-    if (byte === 0 || byte === 0x2f) return false;
-  }
-  const dots = bytes[at] === 0x2e && (length === 1 || (length === 2 && bytes[at + 1] === 0x2e));
-  return !dots;
-}
-
-/** A name for messages: quoted, whatever its bytes. */
-export function nameText(core: Core, at: number, length: number): string {
-  return JSON.stringify(new TextDecoder().decode(core.bytes.slice(at, at + length)));
 }

@@ -15,7 +15,7 @@ import {
 } from "../format/dentry.ts";
 import { ITEM_DENTRY, ITEM_ORPHAN } from "../format/key.ts";
 import type { Findings } from "./findings.ts";
-import { nameText, ROOT_INO, S_IFDIR } from "./item_check.ts";
+import { nameText, ROOT_INO, S_IFDIR } from "./item_rules.ts";
 import {
   OBJECT_DIRECTORY,
   OBJECT_ORPHAN,

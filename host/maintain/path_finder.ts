@@ -12,7 +12,7 @@ import {
   dentryBytes,
 } from "../format/dentry.ts";
 import { ITEM_DENTRY } from "../format/key.ts";
-import { ROOT_INO } from "./item_check.ts";
+import { ROOT_INO } from "./item_rules.ts";
 import type { Key } from "./tree_walk.ts";
 
 /** Deeper paths than this are given up: the kernel's own limit is 4,096 bytes. */

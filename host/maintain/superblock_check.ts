@@ -113,7 +113,9 @@ function checkSlots(
     const torn = slot === (newest.sequence + 1) % RING_SLOTS;
     const expected = newest.sequence % RING_SLOTS === slot;
     if (problem === "blank" && !expected && twin?.superblock == null) continue;
-    const explained = torn || twin?.superblock != null;
+    // A ring is read as a whole: one bad sector hides slots that were never written, too.
+    const hidden = problem.startsWith("read failed") && twin?.problem === "blank";
+    const explained = torn || hidden || twin?.superblock != null;
     (explained ? warnings : errors).add(
       "DFS-FSCK-SUPERBLOCK-SLOT",
       `A slot is not valid: ${problem}${explained ? "; the other ring has it, or a crash tore it" : ""}`,

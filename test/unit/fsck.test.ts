@@ -491,6 +491,19 @@ const cases: Case[] = [
     codes: ["DFS-FSCK-XATTR"],
   },
   {
+    name: "a part of an attribute's value in the middle",
+    change: (editor) => {
+      const parts = editor.items(FILES).filter((item) => item.key.type === XATTR_DATA);
+      editor.removeItem(FILES, parts[1]?.key ?? inode("dir"));
+    },
+    codes: ["DFS-FSCK-XATTR"],
+  },
+  {
+    name: "a directory's size",
+    change: (editor) => editor.editItem(FILES, inode("many"), (item) => setU64(item, 16, 77)),
+    codes: ["DFS-FSCK-ENTRY-COUNT"],
+  },
+  {
     name: "an inode's count of attributes",
     change: (editor) =>
       editor.editItem(FILES, inode("attributes"), (item) => item.setUint32(108, 9, true)),
@@ -766,6 +779,40 @@ t.test("fsck tells a commit that is whole but makes no sense", async (t) => {
   bytes.set(editor.checksum(bytes.subarray(16, view.getUint32(32, true))), 8);
   editor.write(block, bytes);
   t.same(codes(check(image)), ["DFS-FSCK-JOURNAL-ENTRY"]);
+});
+
+// --- devices that fail ---
+
+/** What fsck says when some blocks of the sample cannot be read. */
+function unreadable(blocks: readonly number[]): FsckReport {
+  const device = checker.device(sample.sizeBytes, sample.contents);
+  const read = device.read.bind(device);
+  device.read = (offsetBytes, address, byteLength, done) => {
+    const first = offsetBytes / 4096;
+    const bad = blocks.some((block) => block >= first && block < first + byteLength / 4096);
+    if (bad) checker.post(() => done(-5));
+    else read(offsetBytes, address, byteLength, done);
+  };
+  return checker.run(fsck(checker.environment, [device]));
+}
+
+t.test("fsck tells what a device cannot read, and goes on", async (t) => {
+  const editor = new ImageEditor(checker.core, sample.contents, sample.sizeBytes);
+  const page = leaf(editor)?.blocks ?? [];
+  const extent = editor
+    .items(FILES)
+    .find(({ key }) => key.oid === ino("sparse") && key.type === EXTENT);
+  const data = u64(new DataView((extent?.value ?? new Uint8Array(24)).buffer), 16);
+  const superblock = new DataView(editor.superblock().buffer);
+  const journal = u64(superblock, 160) + u64(superblock, 104);
+  const [ring] = editor.superblockBlocks();
+  t.same(codes(unreadable([page[0] as number])), ["DFS-FSCK-PAGE-COPY"]);
+  t.same(codes(unreadable(page)), ["DFS-FSCK-PAGE-LOST"]);
+  t.same(codes(unreadable([data])), ["DFS-FSCK-DATA-READ"]);
+  t.same(codes(unreadable([editor.bitmapBlocks(0)[0] as number])), ["DFS-FSCK-BITMAP-COPY"]);
+  t.same(codes(unreadable(editor.bitmapBlocks(0))), ["DFS-FSCK-BITMAP-LOST"]);
+  t.same(codes(unreadable([journal])), ["DFS-FSCK-JOURNAL-READ"]);
+  t.same(codes(unreadable([ring])), [], "the other ring has all superblocks");
 });
 
 // --- any image ---
