@@ -5,7 +5,14 @@
 import { Prng } from "../../host/base/prng.ts";
 import type { MemoryDevice } from "../../host/device/memory_device.ts";
 import type { SparseBytes } from "../../host/device/sparse_bytes.ts";
-import { Attributes, type FileSystem, NewNode, ROOT_INO } from "../../host/fs/file_system.ts";
+import {
+  AttributeChange,
+  Attributes,
+  type FileSystem,
+  NewNode,
+  ROOT_INO,
+  SET_SIZE,
+} from "../../host/fs/file_system.ts";
 import { createVolume, mountVolume, type Volume } from "../../host/fs/volume.ts";
 import { MemoryEngine } from "./memory_engine.ts";
 
@@ -69,6 +76,19 @@ export class Calls {
 
   unlink(parent: number, name: string): void {
     this.#run(() => this.fs.unlink(parent, ...this.#text(name, this.#name)));
+  }
+
+  rename(parent: number, name: string, newParent: number, newName: string): void {
+    const from = this.#text(name, this.#name);
+    const to = this.#text(newName, this.#payload);
+    this.#run(() => this.fs.rename(parent, ...from, newParent, ...to, 0));
+  }
+
+  truncate(ino: number, size: number): void {
+    const change = new AttributeChange();
+    change.set = SET_SIZE;
+    change.size = size;
+    this.#run(() => this.fs.setAttributes(ino, change, this.out));
   }
 
   setXattr(ino: number, name: string, value: Uint8Array): void {
