@@ -187,7 +187,7 @@ class Check {
     yield* this.#countNames();
     this.#checkTotals(any);
     yield* this.#findPaths();
-    this.#counts["bytes"] = this.#reader.bytesRead + this.#data.blocks * BLOCK_BYTES;
+    this.#counts["bytesRead"] = this.#reader.bytesRead + this.#data.blocks * BLOCK_BYTES;
     return reportOf({
       superblock: this.#superblock,
       errors: this.#errors,
@@ -248,7 +248,7 @@ class Check {
       [TREE_FS, files],
     ] as const) {
       yield* this.#walkTree(treeId, visitor, true);
-      this.#counts[`pages_${TREE_NAMES[treeId]}`] = this.#walk.pages;
+      this.#counts[`${TREE_NAMES[treeId]}Pages`] = this.#walk.pages;
     }
     this.#items.finish();
     yield* this.#data.drain();
@@ -622,7 +622,11 @@ class Check {
   }
 }
 
-const TREE_NAMES: Readonly<Record<number, string>> = { 1: "files", 2: "space", 3: "pool" };
+const TREE_NAMES: Readonly<Record<number, string>> = {
+  1: "fileTree",
+  2: "spaceTree",
+  3: "poolTree",
+};
 
 function placeFields(place: PagePlace): Record<string, number> {
   return { tree: place.treeId, level: place.level, block: place.block };

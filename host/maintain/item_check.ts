@@ -479,7 +479,7 @@ export class ItemCheck {
       return null;
     }
     const found = extentFound(this.#core, key, value);
-    this.#count("data_blocks", found.blockCount);
+    this.#count("dataBlocks", found.blockCount);
     if (key.offset < object.extentEnd) {
       this.#errors.add(
         "DFS-FSCK-EXTENT-OVERLAP",
@@ -497,7 +497,7 @@ export class ItemCheck {
   }
 
   #inline(key: Key, valueLength: number): void {
-    this.#count("inline_files", 1);
+    this.#count("inlineFiles", 1);
     this.#object.inlineBytes = valueLength;
     let problem: string | null = null;
     if (key.offset !== 0) problem = `its key is ${keyText(key)}`;

@@ -86,11 +86,11 @@ t.test("fsck finds nothing in a volume with one of everything, and counts it", a
     directories: 4,
     symlinks: 1,
     specials: 3,
-    inline_files: 1,
+    inlineFiles: 1,
     orphans: 1,
     xattrs: 4,
     names: 416,
-    data_blocks: 778,
+    dataBlocks: 778,
   });
 });
 
