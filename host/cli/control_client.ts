@@ -7,7 +7,7 @@ import type { ControlReply, ControlRequest, EndedNotice } from "./control_protoc
 import { LineSplitter, REPLY_BYTES_MAX } from "./control_protocol.ts";
 import { ExitCode } from "./exit_codes.ts";
 import type { MountEntry } from "./mount_table.ts";
-import { controlPath } from "./runtime_paths.ts";
+import { foreignControlPath } from "./runtime_paths.ts";
 
 const CONNECT_MS_MAX = 5000;
 const REPLY_MS_MAX = 30_000;
@@ -63,7 +63,8 @@ export class ControlClient {
 
   /** The daemon of a mount; its socket lies with the user who mounted it. */
   static connectTo(entry: MountEntry): Promise<ControlClient | null> {
-    return ControlClient.connect(controlPath(entry.mountPoint, entry.uid ?? 0));
+    const path = foreignControlPath(entry.mountPoint, entry.uid ?? 0);
+    return path === null ? Promise.resolve(null) : ControlClient.connect(path);
   }
 
   /**

@@ -21,7 +21,7 @@ import { parseMountOptions } from "./mount_options.ts";
 import { FILE_SYSTEM_TYPE, mountAt } from "./mount_table.ts";
 import type { Output } from "./output.ts";
 import { packageVersion, siblingModule } from "./program.ts";
-import { controlPath, runtimeDirectory } from "./runtime_paths.ts";
+import { controlPath, makeRuntimeDirectory } from "./runtime_paths.ts";
 import { memoryBytesOf } from "./sizes.ts";
 
 const ANSWER_MS_MAX = 10_000;
@@ -124,10 +124,8 @@ class DaemonControl {
       process.on(signal, listener);
       return { signal, listener };
     });
-    runtimeDirectory({ make: true });
-    const server = new ControlServer(controlPath(mountPoint, process.geteuid?.() ?? 0), (request) =>
-      this.#answer(request),
-    );
+    makeRuntimeDirectory();
+    const server = new ControlServer(controlPath(mountPoint), (request) => this.#answer(request));
     let error: ErrorRecord | null = null;
     try {
       error = await this.#runEngine(server);

@@ -13,10 +13,13 @@ import { mountVolume } from "../fs/volume.ts";
 import { type EndReason, FuseSession } from "../fuse/session.ts";
 import { UringReactor } from "../reactor/uring_reactor.ts";
 import { toCliError } from "./cli_error.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine, EngineOptions } from "./engine.ts";
 import { openEngine } from "./engine.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "./engine_messages.ts";
+import { ownMounts } from "./mount_table.ts";
 
+const BUSY_MS_MAX = 2000;
+const BUSY_STEP_MS = 50;
 /** linux/errno.h */
 const ECONNABORTED = 103;
 
@@ -154,12 +157,28 @@ function connectionLost(reason: EndReason): FsError {
   );
 }
 
+/**
+ * Opens the engine; waits a little for a daemon that has been unmounted by umount(8), which returns before the daemon
+ * has written everything.
+ */
+function openWhenFree(options: EngineOptions): Engine {
+  const mounted = ownMounts().some((entry) => options.specs.includes(entry.source));
+  for (let left = mounted ? 0 : BUSY_MS_MAX / BUSY_STEP_MS; ; left--) {
+    try {
+      return openEngine(options);
+    } catch (error) {
+      if (left <= 0 || !(error instanceof FsError) || error.code !== "EBUSY") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_STEP_MS);
+    }
+  }
+}
+
 async function main(): Promise<void> {
   const stopProfile =
     settings.profileDirectory === null ? null : startProfile(settings.profileDirectory);
   let failure: unknown = null;
   try {
-    const engine = openEngine({
+    const engine = openWhenFree({
       specs: settings.specs,
       memoryBytes: settings.memoryBytes,
       readOnly: settings.choices.readOnly,
@@ -172,6 +191,11 @@ async function main(): Promise<void> {
     failure = thread.error;
   } catch (error) {
     failure = error;
+  }
+  if (failure !== null && !(failure instanceof FsError)) {
+    // A bug: the record that people see has no stack.
+    const stack = failure instanceof Error ? failure.stack : String(failure);
+    tell({ type: "log", level: "error", event: "engine-crashed", fields: { stack } });
   }
   stopProfile?.();
   const what = `cannot serve ${settings.mountPoint}`;

@@ -14,7 +14,7 @@ import {
 import t from "tap";
 import { MAIN, mountImpossible, Sandbox } from "../support/cli.ts";
 
-const skip = await mountImpossible();
+const skip = mountImpossible();
 const sandbox = new Sandbox();
 t.teardown(() => sandbox.close());
 
