@@ -1,0 +1,592 @@
+/**
+ * What a volume may hold after a loss of power, worked out from what was asked of it.
+ *
+ * Names, types, modes, link counts, targets and extended attributes are one map of text; each operation that the file
+ * system has applied is a step: the entries it changed. After a crash the recovered map must be the map after some step,
+ * no earlier than the last that somebody was told is durable. That step bounds what files may hold:
+ * - a barrier (an fsync that was acknowledged, a rename or link that is there) makes a file's contents at its time sure;
+ * - each later write may be there or not, block by block; each later truncation is there if its step is.
+ *
+ * Time is counted in ticks, one for each thing that happens. Nothing is ever taken back, so what a cut at an earlier
+ * moment may show can be asked later.
+ */
+import { Buffer } from "node:buffer";
+import { assert } from "../../host/base/assert.ts";
+
+export const BLOCK: number = 4096;
+
+export interface Change {
+  readonly key: string;
+  readonly before: string | undefined;
+  readonly after: string | undefined;
+}
+
+export interface Step {
+  readonly tick: number;
+  readonly text: string;
+  readonly changes: Change[];
+}
+
+/** A promise that may have been kept: acknowledged as the nth, or not yet. */
+export interface Promised {
+  readonly tick: number;
+  acknowledged: number;
+}
+
+interface Version {
+  readonly tick: number;
+  /** null: zeros. */
+  readonly bytes: Uint8Array | null;
+}
+
+type FileEvent =
+  | { readonly kind: "write"; readonly tick: number; readonly first: number; readonly last: number }
+  | { readonly kind: "truncate"; readonly tick: number; readonly size: number }
+  | {
+      readonly kind: "punch";
+      readonly tick: number;
+      /** Blocks that are zero as a whole from then on. */
+      readonly from: number;
+      readonly to: number;
+      /** Blocks of which a part was cleared. */
+      readonly parts: readonly number[];
+    }
+  | { readonly kind: "promise"; readonly tick: number; readonly promise: Promised }
+  | { readonly kind: "publish"; readonly tick: number };
+
+const ZEROS = new Uint8Array(BLOCK);
+
+export class FileModel {
+  readonly ino: number;
+  size: number;
+  readonly #blocks = new Map<number, Version[]>();
+  readonly #sizes: { tick: number; size: number }[];
+  readonly #events: FileEvent[] = [];
+
+  constructor(ino: number, tick: number, contents: Uint8Array = ZEROS.subarray(0, 0)) {
+    this.ino = ino;
+    this.size = contents.length;
+    this.#sizes = [{ tick, size: this.size }];
+    for (let block = 0; block * BLOCK < contents.length; block++) {
+      const bytes = new Uint8Array(BLOCK);
+      bytes.set(contents.subarray(block * BLOCK, (block + 1) * BLOCK));
+      this.#blocks.set(block, [{ tick, bytes }]);
+    }
+    this.promised({ tick, acknowledged: 0 });
+  }
+
+  write(tick: number, offset: number, bytes: Uint8Array): void {
+    const end = offset + bytes.length;
+    const first = Math.floor(offset / BLOCK);
+    const last = Math.floor((end - 1) / BLOCK);
+    for (let block = first; block <= last; block++) {
+      const fresh = this.#copy(block);
+      const from = Math.max(offset, block * BLOCK);
+      const to = Math.min(end, (block + 1) * BLOCK);
+      fresh.set(bytes.subarray(from - offset, to - offset), from - block * BLOCK);
+      this.#push(block, tick, fresh);
+    }
+    if (end > this.size) this.#resize(tick, end);
+    this.#events.push({ kind: "write", tick, first, last });
+  }
+
+  truncate(tick: number, size: number): void {
+    for (const block of this.#blocks.keys()) {
+      const at = block * BLOCK;
+      if (at >= size) this.#push(block, tick, null);
+      else if (at + BLOCK > size) this.#clear(block, tick, size - at, BLOCK);
+    }
+    this.#resize(tick, size);
+    this.#events.push({ kind: "truncate", tick, size });
+  }
+
+  punch(tick: number, offset: number, byteLength: number): void {
+    const stop = Math.min(offset + byteLength, this.size);
+    if (offset >= stop) return;
+    const from = Math.ceil(offset / BLOCK);
+    const to = stop === this.size ? Math.ceil(stop / BLOCK) : Math.floor(stop / BLOCK);
+    const parts: number[] = [];
+    for (let block = Math.floor(offset / BLOCK); block * BLOCK < stop; block++) {
+      if (block >= from && block < to) {
+        this.#push(block, tick, null);
+        continue;
+      }
+      const at = block * BLOCK;
+      this.#clear(block, tick, Math.max(0, offset - at), Math.min(BLOCK, stop - at));
+      parts.push(block);
+    }
+    this.#events.push({ kind: "punch", tick, from, to, parts });
+  }
+
+  /** From this tick on, when acknowledged, the contents of then are sure. */
+  promised(promise: Promised): void {
+    this.#events.push({ kind: "promise", tick: promise.tick, promise });
+  }
+
+  /** A name that means this file appeared: where the name is, the contents of then are too. */
+  published(tick: number): void {
+    this.#events.push({ kind: "publish", tick });
+  }
+
+  /** What a read at this moment gives. */
+  contents(tick: number): Uint8Array {
+    const bytes = new Uint8Array(this.#sizeAt(tick));
+    for (const block of this.#blocks.keys()) {
+      const at = block * BLOCK;
+      const version = this.#at(block, tick);
+      if (at >= bytes.length || version === null) continue;
+      bytes.set(version.subarray(0, Math.min(BLOCK, bytes.length - at)), at);
+    }
+    return bytes;
+  }
+
+  /**
+   * Whether what was recovered is one of the things that the file may hold.
+   *
+   * @param included Tick of the last step that was recovered.
+   * @param next Tick of the first step that was not.
+   * @param acknowledged How many promises had been acknowledged.
+   * @returns null, or what is wrong.
+   */
+  problem(found: Uint8Array, included: number, next: number, acknowledged: number): string | null {
+    const events = this.#events;
+    let start = events.length - 1;
+    for (; start >= 0; start--) {
+      const event = events[start] as FileEvent;
+      if (
+        event.kind === "promise" &&
+        event.tick < next &&
+        event.promise.acknowledged <= acknowledged
+      )
+        break;
+      if (event.kind === "publish" && event.tick <= included) break;
+    }
+    const base = (events[Math.max(0, start)] as FileEvent).tick;
+    const baseSize = this.#sizeAt(base);
+    const sizes = new Set([baseSize]);
+    let multiplesFrom = baseSize;
+    let multiplesTo = baseSize;
+    const candidates = new Map<number, (Uint8Array | null)[]>();
+    const of = (block: number): (Uint8Array | null)[] => {
+      let list = candidates.get(block);
+      if (list === undefined) {
+        list = [this.#at(block, base)];
+        candidates.set(block, list);
+      }
+      return list;
+    };
+    for (let index = start + 1; index < events.length; index++) {
+      const event = events[index] as FileEvent;
+      if (event.tick >= next) break;
+      if (event.kind === "write") {
+        for (let block = event.first; block <= event.last; block++) {
+          of(block).push(this.#at(block, event.tick));
+        }
+        const size = this.#sizeAt(event.tick);
+        sizes.add(size);
+        multiplesTo = Math.max(multiplesTo, size);
+      } else if (event.kind === "truncate") {
+        if (event.tick > included) break;
+        const touched = new Set(
+          [...this.#blocks.keys()].filter((block) => (block + 1) * BLOCK > event.size),
+        );
+        for (const block of touched) {
+          const kept = event.size - block * BLOCK;
+          candidates.set(
+            block,
+            kept <= 0
+              ? [null]
+              : of(block).map((bytes) => (bytes === null ? null : cleared(bytes, kept, BLOCK))),
+          );
+        }
+        sizes.clear();
+        sizes.add(event.size);
+        multiplesFrom = event.size;
+        multiplesTo = event.size;
+      } else if (event.kind === "punch") {
+        const sure = event.tick <= included;
+        for (let block = event.from; block < event.to; block++) {
+          if (sure) candidates.set(block, [null]);
+          else of(block).push(null);
+        }
+        for (const block of event.parts) of(block).push(this.#at(block, event.tick));
+      }
+    }
+    const size = found.length;
+    const isMultiple = size % BLOCK === 0 && size > multiplesFrom && size < multiplesTo;
+    if (!sizes.has(size) && !isMultiple) {
+      return `inode ${this.ino} has ${size} bytes; possible since tick ${base}: ${[...sizes].join(", ")}`;
+    }
+    for (let block = 0; block * BLOCK < size; block++) {
+      const length = Math.min(BLOCK, size - block * BLOCK);
+      const part = found.subarray(block * BLOCK, block * BLOCK + length);
+      const list = candidates.get(block) ?? [this.#at(block, base)];
+      let matches = false;
+      for (let index = list.length - 1; index >= 0 && !matches; index--) {
+        matches = same(part, list[index] ?? null);
+      }
+      if (!matches) return this.#describe(block, part, base, list.length);
+    }
+    return null;
+  }
+
+  /** Whether a read that began at one tick and ended at another may have given this. */
+  readProblem(found: Uint8Array, offset: number, from: number): string | null {
+    for (let at = 0; at < found.length; ) {
+      const block = Math.floor((offset + at) / BLOCK);
+      const start = (offset + at) % BLOCK;
+      const length = Math.min(BLOCK - start, found.length - at);
+      const part = found.subarray(at, at + length);
+      const list = [this.#at(block, from)];
+      for (const version of this.#blocks.get(block) ?? [])
+        if (version.tick > from) list.push(version.bytes);
+      if (
+        !list.some((bytes) =>
+          same(part, bytes === null ? null : bytes.subarray(start, start + length)),
+        )
+      ) {
+        return `a read since ${this.#describe(block, part, from, list.length)}`;
+      }
+      at += length;
+    }
+    return null;
+  }
+
+  #describe(block: number, part: Uint8Array, base: number, count: number): string {
+    const versions = this.#blocks.get(block) ?? [];
+    const matching = versions
+      .filter((version) => same(part, version.bytes))
+      .map((version) => version.tick);
+    const newest = versions[versions.length - 1]?.bytes ?? ZEROS;
+    let at = 0;
+    while (at < part.length && part[at] === newest[at]) at++;
+    const zero = same(part, null) ? ", which is zeros" : "";
+    const older = matching.length > 0 ? `, as written at ${matching.join(", ")}` : "";
+    return (
+      `inode ${this.ino}, block ${block} of ${part.length} bytes is none of ${count} possible since tick ${base}${zero}${older}` +
+      `; differs from the newest at byte ${at}; ticks of versions ${versions.map((version) => version.tick).join(", ")}`
+    );
+  }
+
+  #copy(block: number): Uint8Array {
+    const bytes = new Uint8Array(BLOCK);
+    const current = this.#at(block, Number.POSITIVE_INFINITY);
+    if (current !== null) bytes.set(current);
+    return bytes;
+  }
+
+  #clear(block: number, tick: number, from: number, to: number): void {
+    const bytes = this.#copy(block);
+    bytes.fill(0, from, to);
+    this.#push(block, tick, bytes);
+  }
+
+  #push(block: number, tick: number, bytes: Uint8Array | null): void {
+    const versions = this.#blocks.get(block);
+    if (versions === undefined)
+      this.#blocks.set(block, [
+        { tick: -1, bytes: null },
+        { tick, bytes },
+      ]);
+    else versions.push({ tick, bytes });
+  }
+
+  #at(block: number, tick: number): Uint8Array | null {
+    const versions = this.#blocks.get(block);
+    if (versions === undefined) return null;
+    for (let index = versions.length - 1; index >= 0; index--) {
+      const version = versions[index] as Version;
+      if (version.tick <= tick) return version.bytes;
+    }
+    return null;
+  }
+
+  #resize(tick: number, size: number): void {
+    this.size = size;
+    this.#sizes.push({ tick, size });
+  }
+
+  #sizeAt(tick: number): number {
+    for (let index = this.#sizes.length - 1; index >= 0; index--) {
+      const entry = this.#sizes[index] as { tick: number; size: number };
+      if (entry.tick <= tick) return entry.size;
+    }
+    return 0;
+  }
+}
+
+function cleared(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  const copy = bytes.slice();
+  copy.fill(0, from, to);
+  return copy;
+}
+
+function same(part: Uint8Array, bytes: Uint8Array | null): boolean {
+  const expected = bytes ?? ZEROS;
+  return Buffer.compare(part, expected.subarray(0, part.length)) === 0;
+}
+
+export interface Node {
+  readonly ino: number;
+  readonly type: "file" | "directory" | "symlink";
+  mode: number;
+  links: number;
+  readonly target: string;
+  readonly xattrs: Map<string, string>;
+  /** Of a directory. */
+  readonly names: Map<string, number>;
+  parent: number;
+}
+
+/** Everything that was read from a recovered volume. */
+export interface Dump {
+  readonly entries: Map<string, string>;
+  /** Of regular files, by inode. */
+  readonly contents: Map<number, Uint8Array>;
+}
+
+/** A moment of the device: what it could hold is checked against what had been promised by then. */
+export interface Moment {
+  readonly acknowledged: number;
+}
+
+export class VolumeModel {
+  readonly entries: Map<string, string>;
+  readonly nodes: Map<number, Node> = new Map();
+  readonly files: Map<number, FileModel> = new Map();
+  /** Of unlinked files that are held: their data can still be written, and is gone after a crash. */
+  readonly steps: Step[] = [];
+  readonly promises: Promised[] = [];
+  acknowledged = 0;
+  tick = 0;
+  #step: Step | null = null;
+
+  /** A model of what was found: all of it is durable. */
+  constructor(dump: Dump) {
+    this.entries = new Map(dump.entries);
+    for (const [key, value] of dump.entries) {
+      if (!key.startsWith("i")) continue;
+      const ino = Number(key.slice(1));
+      const [type, mode, links, target] = value.split(" ") as [
+        Node["type"],
+        string,
+        string,
+        string,
+      ];
+      this.nodes.set(ino, {
+        ino,
+        type,
+        mode: Number.parseInt(mode, 8),
+        links: Number(links),
+        target,
+        xattrs: new Map(),
+        names: new Map(),
+        parent: 1,
+      });
+      if (type === "file") this.files.set(ino, new FileModel(ino, 0, dump.contents.get(ino)));
+    }
+    for (const [key, value] of dump.entries) {
+      const [owner, name] = splitKey(key);
+      if (key.startsWith("n")) {
+        this.node(owner).names.set(name, Number(value));
+        const child = this.node(Number(value));
+        if (child.type === "directory") child.parent = owner;
+      } else if (key.startsWith("x")) this.node(owner).xattrs.set(name, value);
+    }
+  }
+
+  node(ino: number): Node {
+    const node = this.nodes.get(ino);
+    assert(node !== undefined, `the model has inode ${ino}`);
+    return node;
+  }
+
+  // --- steps ---
+
+  begin(text: string): number {
+    assert(this.#step === null, "steps do not overlap");
+    this.tick += 1;
+    this.#step = { tick: this.tick, text, changes: [] };
+    this.steps.push(this.#step);
+    return this.tick;
+  }
+
+  end(): void {
+    this.#step = null;
+  }
+
+  #set(key: string, after: string | undefined): void {
+    const step = this.#step;
+    assert(step !== null, "a change belongs to a step");
+    const before = this.entries.get(key);
+    if (before === after) return;
+    step.changes.push({ key, before, after });
+    if (after === undefined) this.entries.delete(key);
+    else this.entries.set(key, after);
+  }
+
+  putNode(node: Node): void {
+    this.nodes.set(node.ino, node);
+    this.#set(`i${node.ino}`, describeNode(node));
+  }
+
+  #dropNode(node: Node): void {
+    this.nodes.delete(node.ino);
+    this.files.delete(node.ino);
+    this.#set(`i${node.ino}`, undefined);
+    for (const name of node.xattrs.keys()) this.#set(`x${node.ino}/${name}`, undefined);
+  }
+
+  putName(parent: number, name: string, ino: number): void {
+    this.node(parent).names.set(name, ino);
+    this.#set(`n${parent}/${name}`, String(ino));
+  }
+
+  removeName(parent: number, name: string): void {
+    this.node(parent).names.delete(name);
+    this.#set(`n${parent}/${name}`, undefined);
+  }
+
+  /** Changes the link count of an inode, which is gone when it is 0 (1 for a directory). */
+  link(ino: number, change: number): void {
+    const node = this.node(ino);
+    node.links += change;
+    if (node.links < (node.type === "directory" ? 2 : 1)) this.#dropNode(node);
+    else this.putNode(node);
+  }
+
+  setXattr(ino: number, name: string, value: string | undefined): void {
+    const node = this.node(ino);
+    if (value === undefined) node.xattrs.delete(name);
+    else node.xattrs.set(name, value);
+    this.#set(`x${ino}/${name}`, value);
+  }
+
+  // --- promises ---
+
+  /** Somebody asked for all that happened so far to be durable. */
+  promise(): Promised {
+    this.tick += 1;
+    const promise: Promised = { tick: this.tick, acknowledged: Number.POSITIVE_INFINITY };
+    this.promises.push(promise);
+    return promise;
+  }
+
+  acknowledge(promise: Promised): void {
+    this.acknowledged += 1;
+    promise.acknowledged = this.acknowledged;
+  }
+
+  moment(): Moment {
+    return { acknowledged: this.acknowledged };
+  }
+
+  // --- checking ---
+
+  /** null, or how the dump is nothing that a loss of power at this moment could leave. */
+  problem(dump: Dump, moment: Moment): string | null {
+    let floor = 0;
+    for (const promise of this.promises) {
+      if (promise.acknowledged <= moment.acknowledged) floor = Math.max(floor, promise.tick);
+    }
+    const differing = new Set<string>();
+    for (const [key, value] of this.entries)
+      if (dump.entries.get(key) !== value) differing.add(key);
+    for (const key of dump.entries.keys()) if (!this.entries.has(key)) differing.add(key);
+    let closest = differing.size;
+    let closestText = describeDifference(differing, dump, this.entries);
+    let closestTick = this.tick;
+    let contentProblem: string | null = null;
+    const at = new Map(this.entries);
+    for (let index = this.steps.length; index >= 0; index--) {
+      const included = index > 0 ? (this.steps[index - 1] as Step).tick : 0;
+      const next = (this.steps[index] as Step | undefined)?.tick ?? Number.POSITIVE_INFINITY;
+      if (differing.size === 0) {
+        const problem = this.#contentProblem(dump, included, next, moment.acknowledged);
+        if (problem === null) return null;
+        contentProblem ??= `names are those after tick ${included}, before ${next}; ${problem}`;
+      } else if (differing.size < closest) {
+        closest = differing.size;
+        closestText = describeDifference(differing, dump, at);
+        closestTick = included;
+      }
+      if (index === 0 || included <= floor) break;
+      const { changes } = this.steps[index - 1] as Step;
+      for (let change = changes.length - 1; change >= 0; change--) {
+        const { key, before } = changes[change] as Change;
+        if (before === undefined) at.delete(key);
+        else at.set(key, before);
+        if (dump.entries.get(key) === before) differing.delete(key);
+        else differing.add(key);
+      }
+    }
+    if (contentProblem !== null) return contentProblem;
+    return `names are those after no step since tick ${floor}; nearest is tick ${closestTick}:\n${closestText}`;
+  }
+
+  #contentProblem(dump: Dump, included: number, next: number, acknowledged: number): string | null {
+    for (const [ino, bytes] of dump.contents) {
+      const file = this.history.get(ino);
+      assert(file !== undefined, `the history has file ${ino}`);
+      const problem = file.problem(bytes, included, next, acknowledged);
+      if (problem !== null) return problem;
+    }
+    return null;
+  }
+
+  /** Every file that ever was: a crash may bring it back. */
+  readonly history: Map<number, FileModel> = new Map();
+
+  addFile(file: FileModel): void {
+    this.files.set(file.ino, file);
+    this.history.set(file.ino, file);
+  }
+
+  /** Files of the state that the model began with. */
+  remember(): void {
+    for (const file of this.files.values()) this.history.set(file.ino, file);
+  }
+}
+
+export function describeNode(node: Node): string {
+  return `${node.type} ${node.mode.toString(8)} ${node.links} ${node.target}`;
+}
+
+function splitKey(key: string): [number, string] {
+  const slash = key.indexOf("/");
+  return [
+    Number(key.slice(1, slash < 0 ? undefined : slash)),
+    slash < 0 ? "" : key.slice(slash + 1),
+  ];
+}
+
+function describeDifference(keys: Set<string>, dump: Dump, expected: Map<string, string>): string {
+  return [...keys]
+    .slice(0, 12)
+    .map(
+      (key) =>
+        `  ${key}: found ${dump.entries.get(key) ?? "nothing"}, expected ${expected.get(key) ?? "nothing"}`,
+    )
+    .join("\n");
+}
+
+/** null, or where two dumps differ. */
+export function difference(first: Dump, second: Dump): string | null {
+  for (const [key, value] of first.entries) {
+    const other = second.entries.get(key);
+    if (other !== value) return `${key}: ${value} became ${other ?? "nothing"}`;
+  }
+  for (const [key, value] of second.entries)
+    if (!first.entries.has(key)) return `${key}: nothing became ${value}`;
+  for (const [ino, bytes] of first.contents) {
+    const other = second.contents.get(ino);
+    if (other === undefined || other.length !== bytes.length) {
+      return `inode ${ino}: ${bytes.length} bytes became ${other?.length ?? "none"}`;
+    }
+    if (Buffer.compare(bytes, other) !== 0) {
+      const at = bytes.findIndex((byte, index) => byte !== other[index]);
+      return `inode ${ino}: byte ${at} of ${bytes.length} became another`;
+    }
+  }
+  return null;
+}
