@@ -65,14 +65,7 @@ switch (task) {
     await runBuilt("test/support/run.js", ["e2e", ...args]);
     break;
   case "test:deno":
-    run(process.execPath, [
-      "node_modules/.bin/deno",
-      "test",
-      "-A",
-      "--no-check",
-      "test/deno",
-      ...args,
-    ]);
+    await runBuilt("test/support/run.js", ["library/deno_run", ...args]);
     break;
   case "sim":
     await runBuilt("test/sim/main.js", args);

@@ -45,7 +45,7 @@ export class TapCounter {
     if (point !== null) this.#point(indent, point);
     else if (/^ *Bail out!/.test(line)) this.#fail(line.trim());
     else if (/^ *1\.\.0\s*#\s*(.*)$/.test(line) && this.#open.length === 0) {
-      this.skips.push(line.replace(/^ *1\.\.0\s*#\s*/, ""));
+      this.skips.push(line.replace(/^ *1\.\.0\s*#\s*(skip\S*\s*)?/i, ""));
     }
   }
 
