@@ -36,7 +36,8 @@ export function dentriesProblem(view: DataView, at: number, byteLength: number):
     if (byteLength - position < DENTRY_NAME + 1) return "an entry is cut off";
     const nameLength = view.getUint8(at + position + DENTRY_NAME_LENGTH);
     const slot = view.getUint8(at + position + DENTRY_SLOT);
-    if (nameLength === 0 || position + dentryBytes(nameLength) > byteLength) return "a name is cut off";
+    if (nameLength === 0 || position + dentryBytes(nameLength) > byteLength)
+      return "a name is cut off";
     if (slot >= DENTRY_SLOTS || (slots & (1 << slot)) !== 0) return `slot ${slot}`;
     slots |= 1 << slot;
     position += dentryBytes(nameLength);

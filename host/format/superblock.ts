@@ -100,7 +100,10 @@ export function encodeSuperblock(view: DataView, at: number, superblock: Superbl
 export function decodeSuperblock(view: DataView, at: number): Superblock | string {
   const bytes = new Uint8Array(view.buffer, view.byteOffset + at, BLOCK_BYTES);
   if (!hasSuperblockMagic(bytes)) return "no magic";
-  if (view.getUint32(at + 20, true) !== BLOCK_BYTES || view.getUint32(at + 140, true) !== BLOCK_BYTES) {
+  if (
+    view.getUint32(at + 20, true) !== BLOCK_BYTES ||
+    view.getUint32(at + 140, true) !== BLOCK_BYTES
+  ) {
     return "block size";
   }
   const blockCount = getU64(view, at + 144);

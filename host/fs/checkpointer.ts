@@ -2,7 +2,7 @@
 import { EIO } from "../base/errno.ts";
 import { spawn } from "../base/task.ts";
 import type { Superblock } from "../format/superblock.ts";
-import { checkpoint, type CheckpointHooks } from "../store/checkpoint.ts";
+import { type CheckpointHooks, checkpoint } from "../store/checkpoint.ts";
 import type { Store } from "../store/store.ts";
 
 export class Checkpointer {
@@ -25,6 +25,8 @@ export class Checkpointer {
 
   /** Of the last durable checkpoint. */
   superblock: Superblock;
+  /** The volume is being unmounted: checkpoints say so. */
+  closing = false;
   count = 0;
   pages = 0;
 
@@ -105,27 +107,33 @@ export class Checkpointer {
       return;
     }
     this.#running = true;
-    spawn(checkpoint(store, this.#hooks, this.superblock, { clean: false, replayPosition: null }), (error, result) => {
-      this.#running = false;
-      if (error !== null || result === undefined) {
-        store.fault(error);
-        this.#wake(-EIO);
-      } else {
-        this.superblock = result.superblock;
-        this.count++;
-        this.pages += result.pages;
-        this.#wake(0);
-      }
-      this.#waiters.push(...this.#nextWaiters);
-      this.#nextWaiters = [];
-      if (this.#again) {
-        this.#again = false;
-        this.#request();
-      }
-      const idle = this.#idleWaiters;
-      this.#idleWaiters = [];
-      for (const resume of idle) resume(0);
-    });
+    spawn(
+      checkpoint(store, this.#hooks, this.superblock, {
+        clean: this.closing,
+        replayPosition: null,
+      }),
+      (error, result) => {
+        this.#running = false;
+        if (error !== null || result === undefined) {
+          store.fault(error);
+          this.#wake(-EIO);
+        } else {
+          this.superblock = result.superblock;
+          this.count++;
+          this.pages += result.pages;
+          this.#wake(0);
+        }
+        this.#waiters.push(...this.#nextWaiters);
+        this.#nextWaiters = [];
+        if (this.#again) {
+          this.#again = false;
+          this.#request();
+        }
+        const idle = this.#idleWaiters;
+        this.#idleWaiters = [];
+        for (const resume of idle) resume(0);
+      },
+    );
   }
 
   #wake(status: number): void {

@@ -26,8 +26,15 @@ export class DataPool {
     this.dirtyBase = layout.take(core.exports.dirty_bytes(nodes), 64);
     this.#freed = layout.take(FREED_RUNS * 8, 8);
     const frames = layout.take(frameCount * BLOCK_BYTES, BLOCK_BYTES);
-    if (core.exports.pool_init(this.base, frameCount, frames) < 0 || core.exports.dirty_init(this.dirtyBase, nodes) < 0) {
-      throw new FsError(EINVAL, "data-pool/size", `Cannot lay out a pool of ${frameCount} data frames`);
+    if (
+      core.exports.pool_init(this.base, frameCount, frames) < 0 ||
+      core.exports.dirty_init(this.dirtyBase, nodes) < 0
+    ) {
+      throw new FsError(
+        EINVAL,
+        "data-pool/size",
+        `Cannot lay out a pool of ${frameCount} data frames`,
+      );
     }
   }
 

@@ -104,7 +104,13 @@ export class Directory {
   }
 
   /** Lets a name that exists mean another inode. */
-  replace(parent: number, nameAddress: number, nameLength: number, ino: number, type: number): void {
+  replace(
+    parent: number,
+    nameAddress: number,
+    nameLength: number,
+    ino: number,
+    type: number,
+  ): void {
     const { view, exports } = this.#core;
     const hash = this.hash(nameAddress, nameLength);
     const at = this.#store.get(parent, ITEM_DENTRY, hash);
@@ -156,7 +162,8 @@ export class Directory {
   #give(hash: number, length: number, from: number, sink: DirectorySink): number {
     const { view } = this.#core;
     const problem = dentriesProblem(view, this.#listed, length);
-    if (problem !== null) throw new FsError(EUCLEAN, "directory/item", `Cannot list a directory: ${problem}`);
+    if (problem !== null)
+      throw new FsError(EUCLEAN, "directory/item", `Cannot list a directory: ${problem}`);
     let taken = 0;
     const only = length === dentryBytes(view.getUint8(this.#listed + DENTRY_NAME_LENGTH));
     for (let slot = Math.max(0, from - hash * DENTRY_SLOTS); slot < DENTRY_SLOTS; slot++) {
@@ -167,7 +174,8 @@ export class Directory {
         if (view.getUint8(entry + DENTRY_SLOT) === slot) {
           const ino = getU64(view, entry + DENTRY_INO);
           const type = view.getUint8(entry + DENTRY_TYPE);
-          if (!sink(ino, type, entry + DENTRY_NAME, nameLength, dentryCookie(hash, slot))) return -taken - 1;
+          if (!sink(ino, type, entry + DENTRY_NAME, nameLength, dentryCookie(hash, slot)))
+            return -taken - 1;
           taken++;
           break;
         }

@@ -4,9 +4,9 @@
  * The two-step rule of transactions holds: `look*` collects what will change (may throw Retry), `apply*` changes it.
  */
 import { assert } from "../base/assert.ts";
+import { setU64 } from "../base/bytes.ts";
 import { EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
-import { setU64 } from "../base/bytes.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import {
@@ -62,7 +62,10 @@ export class ExtentMap {
     return {
       fileBlock,
       blockCount: view.getUint32(at + EXTENT_BLOCK_COUNT, true),
-      start: addressBlock(view.getUint32(at + EXTENT_ADDRESSES, true), view.getUint32(at + EXTENT_ADDRESSES + 4, true)),
+      start: addressBlock(
+        view.getUint32(at + EXTENT_ADDRESSES, true),
+        view.getUint32(at + EXTENT_ADDRESSES + 4, true),
+      ),
     };
   }
 
@@ -74,7 +77,11 @@ export class ExtentMap {
     const found: Extent[] = [];
     if (from >= to) return found;
     let more: boolean;
-    if (store.seekLast(ino, ITEM_EXTENT, from * BLOCK_BYTES) && store.keyOid === ino && store.keyType === ITEM_EXTENT) {
+    if (
+      store.seekLast(ino, ITEM_EXTENT, from * BLOCK_BYTES) &&
+      store.keyOid === ino &&
+      store.keyType === ITEM_EXTENT
+    ) {
       const before = this.#current();
       if (before.fileBlock + before.blockCount > from) found.push(before);
       more = store.seek(ino, ITEM_EXTENT, before.fileBlock * BLOCK_BYTES + 1);
@@ -116,7 +123,8 @@ export class ExtentMap {
     const overlapping = this.overlapping(ino, from, to, max);
     this.#store.get(ino, ITEM_EXTENT, from * BLOCK_BYTES);
     this.#store.get(ino, ITEM_EXTENT, to * BLOCK_BYTES);
-    for (const extent of overlapping) this.#store.get(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
+    for (const extent of overlapping)
+      this.#store.get(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
     return overlapping;
   }
 
@@ -153,11 +161,24 @@ export class ExtentMap {
     this.#setAddress(extent.start + (from - extent.fileBlock));
     const checksums = this.#old + extentChecksums(copies) + (from - extent.fileBlock) * 8;
     exports.bytes_copy(this.#new + extentChecksums(copies), checksums, (to - from) * 8);
-    this.#store.put(ino, ITEM_EXTENT, from * BLOCK_BYTES, this.#new, extentBytes(copies, to - from));
+    this.#store.put(
+      ino,
+      ITEM_EXTENT,
+      from * BLOCK_BYTES,
+      this.#new,
+      extentBytes(copies, to - from),
+    );
   }
 
   /** Puts a new extent of one copy, with its checksums at an address. */
-  putNew(ino: number, fileBlock: number, start: number, count: number, generation: number, checksums: number): void {
+  putNew(
+    ino: number,
+    fileBlock: number,
+    start: number,
+    count: number,
+    generation: number,
+    checksums: number,
+  ): void {
     const { view, exports } = this.#core;
     exports.bytes_fill(this.#new, 0, EXTENT_ADDRESSES);
     view.setUint32(this.#new + EXTENT_BLOCK_COUNT, count, true);

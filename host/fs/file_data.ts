@@ -9,7 +9,16 @@
  * flight.
  */
 import { assert } from "../base/assert.ts";
-import { EFBIG, EINVAL, EIO, EISDIR, ENOSPC, ENXIO, EOPNOTSUPP, EROFS, ESTALE } from "../base/errno.ts";
+import {
+  EFBIG,
+  EINVAL,
+  EIO,
+  EISDIR,
+  ENXIO,
+  EOPNOTSUPP,
+  EROFS,
+  ESTALE,
+} from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
 import { retrying, spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
@@ -18,7 +27,7 @@ import type { Done } from "../device/device.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
 import { INODE_BYTES } from "../format/inode.ts";
 import { ENTRY_DATA_BYTES } from "../format/journal_record.ts";
-import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
+import { ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
 import { INTENT_GROW, INTENT_SHRINK } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
 import type { DataHooks } from "./data_hooks.ts";
@@ -32,9 +41,15 @@ import {
   FALLOC_FL_ZERO_RANGE,
   type ReadResult,
 } from "./file_system.ts";
-import { copyInodeForData, inodeBlocks, inodeIsRegular, inodeSize, storeInodeData } from "./inode_data.ts";
+import {
+  copyInodeForData,
+  inodeBlocks,
+  inodeIsRegular,
+  inodeSize,
+  storeInodeData,
+} from "./inode_data.ts";
 import { Reader } from "./reader.ts";
-import { INLINE_BYTES_MAX, type Writeback } from "./writeback.ts";
+import { type Writeback } from "./writeback.ts";
 
 /** 8 PiB: every offset stays an exact integer. */
 export const FILE_BYTES_MAX: number = 2 ** 53 - BLOCK_BYTES;
@@ -167,7 +182,11 @@ export class FileData implements DataHooks {
     if (runAddress !== 0 && !headPartial && address % BLOCK_BYTES === 0) {
       this.#adopt(file, first, count, end, address, runAddress, runBlocks);
     } else if (count === 1 && this.#find(file, first) && this.#foundState() === 1) {
-      this.#core.exports.bytes_copy(this.#foundAddress() + (offset % BLOCK_BYTES), address, byteLength);
+      this.#core.exports.bytes_copy(
+        this.#foundAddress() + (offset % BLOCK_BYTES),
+        address,
+        byteLength,
+      );
       if (runAddress !== 0) this.pool.give(runAddress, runBlocks);
     } else {
       this.#copyIn(file, offset, address, byteLength, first, count);
@@ -203,7 +222,14 @@ export class FileData implements DataHooks {
   }
 
   /** Copies a payload into new buffers, in as few runs as the pool has. */
-  #copyIn(file: DirtyFile, offset: number, address: number, byteLength: number, first: number, count: number): void {
+  #copyIn(
+    file: DirtyFile,
+    offset: number,
+    address: number,
+    byteLength: number,
+    first: number,
+    count: number,
+  ): void {
     const { exports } = this.#core;
     const runs: number[] = [];
     let left = count;
@@ -216,7 +242,8 @@ export class FileData implements DataHooks {
         continue;
       }
       if (size === 1 || runs.length >= NODES_PER_WRITE) {
-        for (let i = 0; i < runs.length; i += 2) this.pool.give(runs[i] as number, runs[i + 1] as number);
+        for (let i = 0; i < runs.length; i += 2)
+          this.pool.give(runs[i] as number, runs[i + 1] as number);
         this.#waitForWriteback();
       }
       size = Math.max(1, size >> 2);
@@ -232,7 +259,12 @@ export class FileData implements DataHooks {
       exports.bytes_copy(run + (from - block * BLOCK_BYTES), address + (from - offset), to - from);
       const lastBlock = block + blocks - 1;
       if (to < (lastBlock + 1) * BLOCK_BYTES) {
-        this.#fillTail(file, lastBlock, run + (blocks - 1) * BLOCK_BYTES, to - lastBlock * BLOCK_BYTES);
+        this.#fillTail(
+          file,
+          lastBlock,
+          run + (blocks - 1) * BLOCK_BYTES,
+          to - lastBlock * BLOCK_BYTES,
+        );
       }
       this.#insert(file, block, blocks, run);
       block += blocks;
@@ -255,7 +287,13 @@ export class FileData implements DataHooks {
   }
 
   #insert(file: DirtyFile, block: number, count: number, buffer: number): void {
-    const status = this.#core.exports.dirty_insert(this.pool.dirtyBase, file.map, block, count, buffer);
+    const status = this.#core.exports.dirty_insert(
+      this.pool.dirtyBase,
+      file.map,
+      block,
+      count,
+      buffer,
+    );
     assert(status === 0, "coalescer full although nodes were free");
     this.pool.drain();
   }
@@ -349,11 +387,16 @@ export class FileData implements DataHooks {
         const { exports } = this.#core;
         let at = 0;
         for (let i = 0; i < result.parts; i++) {
-          exports.bytes_copy(buffer + at, result.addresses[i] as number, result.byteLengths[i] as number);
+          exports.bytes_copy(
+            buffer + at,
+            result.addresses[i] as number,
+            result.byteLengths[i] as number,
+          );
           at += result.byteLengths[i] as number;
         }
         if (at < BLOCK_BYTES) exports.bytes_fill(buffer + at, 0, BLOCK_BYTES - at);
-        if (exports.dirty_insert(this.pool.dirtyBase, file.map, block, 1, buffer) < 0) this.pool.give(buffer, 1);
+        if (exports.dirty_insert(this.pool.dirtyBase, file.map, block, 1, buffer) < 0)
+          this.pool.give(buffer, 1);
         this.pool.drain();
       }
       result.release();
@@ -366,7 +409,8 @@ export class FileData implements DataHooks {
   #policy(file: DirtyFile): void {
     const dirty = this.#core.exports.dirty_count(this.pool.dirtyBase, file.map);
     if (dirty >= EAGER_BLOCKS) this.#startWriteback([file]);
-    else if (this.pool.dirtyBlocks > this.pool.frameCount >> 2) this.#startWriteback([...this.#files.values()]);
+    else if (this.pool.dirtyBlocks > this.pool.frameCount >> 2)
+      this.#startWriteback([...this.#files.values()]);
   }
 
   #startWriteback(files: readonly DirtyFile[]): void {
@@ -440,7 +484,8 @@ export class FileData implements DataHooks {
     for (const file of files) {
       while (file.inFlight > 0 && this.#store.faulted === null) {
         // Nothing depends on it: a file that is written to all the time must not hold up a checkpoint.
-        if (!untilDurable && (this.#store.pressure || this.#store.clock.monotonicMs() > until)) return;
+        if (!untilDurable && (this.#store.pressure || this.#store.clock.monotonicMs() > until))
+          return;
         yield (resume) => this.#progressWaiters.push(resume);
       }
     }
@@ -479,8 +524,10 @@ export class FileData implements DataHooks {
       if (gap < 0xffffffff) nextBuffered = block + gap;
     }
     const extent = this.#extents.firstFrom(ino, block);
-    if (extent !== null && extent.fileBlock <= block) return extent.fileBlock + extent.blockCount - block;
-    if (block === 0 && extent?.fileBlock !== 0 && this.#store.get(ino, ITEM_INLINE, 0) !== 0) return 1;
+    if (extent !== null && extent.fileBlock <= block)
+      return extent.fileBlock + extent.blockCount - block;
+    if (block === 0 && extent?.fileBlock !== 0 && this.#store.get(ino, ITEM_INLINE, 0) !== 0)
+      return 1;
     const next = Math.min(nextBuffered, extent?.fileBlock ?? Number.MAX_SAFE_INTEGER);
     return -(next - block);
   }
@@ -663,7 +710,10 @@ export class FileData implements DataHooks {
     if (file === undefined) return;
     out.size = file.size;
     const buffered = this.#core.exports.dirty_count(this.pool.dirtyBase, file.map) + file.inFlight;
-    out.blocks = Math.max(out.blocks, Math.min(out.blocks + buffered * 8, Math.ceil(file.size / BLOCK_BYTES) * 8));
+    out.blocks = Math.max(
+      out.blocks,
+      Math.min(out.blocks + buffered * 8, Math.ceil(file.size / BLOCK_BYTES) * 8),
+    );
     if (file.timesDirty) {
       out.mtime = file.mtime;
       out.mtimeNs = file.mtimeNs;
@@ -729,7 +779,8 @@ export class FileData implements DataHooks {
   releasePrepare(ino: number): boolean {
     const file = this.#files.get(ino);
     if (file !== undefined && (file.inFlight > 0 || file.closed)) return false;
-    if (this.#extents.look(ino, 0, CUT_TO, RELEASE_EXTENTS_MAX + 1).length > RELEASE_EXTENTS_MAX) return false;
+    if (this.#extents.look(ino, 0, CUT_TO, RELEASE_EXTENTS_MAX + 1).length > RELEASE_EXTENTS_MAX)
+      return false;
     this.#store.get(ino, ITEM_INLINE, 0);
     return true;
   }
@@ -769,7 +820,13 @@ export class FileData implements DataHooks {
         const overlapping = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX + 1);
         const lost = this.#extents.cut(ino, overlapping, from, CUT_TO);
         const size = Math.min(inodeSize(this.#core, this.#inode), from * BLOCK_BYTES);
-        storeInodeData(this.#core, this.#inode, size, inodeBlocks(this.#core, this.#inode) - lost, null);
+        storeInodeData(
+          this.#core,
+          this.#inode,
+          size,
+          inodeBlocks(this.#core, this.#inode) - lost,
+          null,
+        );
         this.#store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);
         this.#store.logTruncate(ino, size);
         const file = this.#files.get(ino);
@@ -803,7 +860,9 @@ export class FileData implements DataHooks {
     if (this.#writeback.putInlineNow(file)) return;
     if (file.inFlight > 0 || !this.#isLoggable(file)) {
       throw new Retry((resume) => {
-        spawn(this.#makeLoggable(file), (error, status) => resume(error !== null ? -EIO : Math.min(0, status as number)));
+        spawn(this.#makeLoggable(file), (error, status) =>
+          resume(error !== null ? -EIO : Math.min(0, status as number)),
+        );
       });
     }
     this.#log(file);
@@ -817,7 +876,12 @@ export class FileData implements DataHooks {
     // Reserving space is not there yet: programs fall back to writing zeros.
     if (!punch && !zero) return -EOPNOTSUPP;
     if (offset + byteLength > FILE_BYTES_MAX) return -EFBIG;
-    return this.#zeroRange(ino, offset, offset + byteLength, zero && (mode & FALLOC_FL_KEEP_SIZE) === 0);
+    return this.#zeroRange(
+      ino,
+      offset,
+      offset + byteLength,
+      zero && (mode & FALLOC_FL_KEEP_SIZE) === 0,
+    );
   }
 
   /** Makes a range read as zeros and gives its whole blocks back. */
@@ -827,7 +891,8 @@ export class FileData implements DataHooks {
     if (file.inFlight > 0) throw new Retry((resume) => file.whenIdle(resume));
     const stop = Math.min(end, file.size);
     const firstWhole = Math.ceil(offset / BLOCK_BYTES);
-    const lastWhole = stop === file.size ? Math.ceil(stop / BLOCK_BYTES) : Math.floor(stop / BLOCK_BYTES);
+    const lastWhole =
+      stop === file.size ? Math.ceil(stop / BLOCK_BYTES) : Math.floor(stop / BLOCK_BYTES);
     const headBlock = Math.floor(offset / BLOCK_BYTES);
     const tailBlock = Math.floor(stop / BLOCK_BYTES);
     if (file.hasInline) this.#bringBlock(file, 0);
@@ -846,21 +911,30 @@ export class FileData implements DataHooks {
     }
     const { exports } = this.#core;
     const zeroTail = (block: number, from: number, to: number): void => {
-      if (from < to && this.#find(file, block)) exports.bytes_fill(this.#foundAddress() + from, 0, to - from);
+      if (from < to && this.#find(file, block))
+        exports.bytes_fill(this.#foundAddress() + from, 0, to - from);
       file.noteWritten(block, 1);
     };
     if (offset < stop) {
       if (headBlock < firstWhole) {
-        zeroTail(headBlock, offset % BLOCK_BYTES, Math.min(BLOCK_BYTES, stop - headBlock * BLOCK_BYTES));
+        zeroTail(
+          headBlock,
+          offset % BLOCK_BYTES,
+          Math.min(BLOCK_BYTES, stop - headBlock * BLOCK_BYTES),
+        );
       }
-      if (tailBlock >= lastWhole && tailBlock !== headBlock) zeroTail(tailBlock, 0, stop % BLOCK_BYTES);
+      if (tailBlock >= lastWhole && tailBlock !== headBlock)
+        zeroTail(tailBlock, 0, stop % BLOCK_BYTES);
     }
     if (firstWhole < lastWhole) {
       exports.dirty_drop(this.pool.dirtyBase, file.map, firstWhole, lastWhole - firstWhole);
       this.pool.drain();
     }
     const last = overlapping[overlapping.length - 1];
-    const cutEnd = overlapping.length === CUT_EXTENTS_MAX && last !== undefined ? last.fileBlock + last.blockCount : lastWhole;
+    const cutEnd =
+      overlapping.length === CUT_EXTENTS_MAX && last !== undefined
+        ? last.fileBlock + last.blockCount
+        : lastWhole;
     const lost = this.#extents.cut(ino, overlapping, firstWhole, Math.min(cutEnd, lastWhole));
     this.#touchTimes(file);
     let size = inodeSize(this.#core, this.#inode);
@@ -868,7 +942,13 @@ export class FileData implements DataHooks {
       file.size = end;
       size = end;
     }
-    storeInodeData(this.#core, this.#inode, size, inodeBlocks(this.#core, this.#inode) - lost, file);
+    storeInodeData(
+      this.#core,
+      this.#inode,
+      size,
+      inodeBlocks(this.#core, this.#inode) - lost,
+      file,
+    );
     this.#store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);
     this.#store.commit();
     this.#settle(file);
@@ -929,7 +1009,10 @@ export class FileData implements DataHooks {
     const inline = store.get(ino, ITEM_INLINE, 0) !== 0;
     if (overlapping.length === 0 && !inline) return false;
     const last = overlapping[overlapping.length - 1];
-    const lost = last === undefined ? 0 : this.#extents.cut(ino, overlapping, 0, last.fileBlock + last.blockCount);
+    const lost =
+      last === undefined
+        ? 0
+        : this.#extents.cut(ino, overlapping, 0, last.fileBlock + last.blockCount);
     if (inline) store.remove(ino, ITEM_INLINE, 0);
     storeInodeData(this.#core, this.#inode, 0, inodeBlocks(this.#core, this.#inode) - lost, null);
     store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);

@@ -125,8 +125,20 @@ export interface FileSystem {
   setAttributes(ino: number, change: AttributeChange, out: Attributes): number;
 
   /** Regular file, FIFO, socket or device, by node.mode. */
-  makeNode(parent: number, nameAddress: number, nameLength: number, node: NewNode, out: Attributes): number;
-  makeDirectory(parent: number, nameAddress: number, nameLength: number, node: NewNode, out: Attributes): number;
+  makeNode(
+    parent: number,
+    nameAddress: number,
+    nameLength: number,
+    node: NewNode,
+    out: Attributes,
+  ): number;
+  makeDirectory(
+    parent: number,
+    nameAddress: number,
+    nameLength: number,
+    node: NewNode,
+    out: Attributes,
+  ): number;
   makeSymlink(
     parent: number,
     nameAddress: number,
@@ -138,7 +150,13 @@ export interface FileSystem {
   ): number;
   /** An unnamed file (O_TMPFILE): nlink 0 until linked. */
   makeUnnamed(parent: number, node: NewNode, out: Attributes): number;
-  link(ino: number, newParent: number, nameAddress: number, nameLength: number, out: Attributes): number;
+  link(
+    ino: number,
+    newParent: number,
+    nameAddress: number,
+    nameLength: number,
+    out: Attributes,
+  ): number;
   unlink(parent: number, nameAddress: number, nameLength: number): number;
   removeDirectory(parent: number, nameAddress: number, nameLength: number): number;
   rename(
@@ -162,7 +180,13 @@ export interface FileSystem {
   parentOf(ino: number): number;
 
   /** Length of the value; with bufferLength 0 the length alone, else −ERANGE if it does not fit; −ENODATA. */
-  getXattr(ino: number, nameAddress: number, nameLength: number, bufferAddress: number, bufferLength: number): number;
+  getXattr(
+    ino: number,
+    nameAddress: number,
+    nameLength: number,
+    bufferAddress: number,
+    bufferLength: number,
+  ): number;
   /** flags: 1 XATTR_CREATE, 2 XATTR_REPLACE. */
   setXattr(
     ino: number,
@@ -193,7 +217,13 @@ export interface FileSystem {
    * blocks of it without a copy: then it owns the buffer's whole run. Otherwise it copies.
    * Returns bytes written (always all) or −errno.
    */
-  write(ino: number, offset: number, address: number, byteLength: number, killPrivileges: boolean): number;
+  write(
+    ino: number,
+    offset: number,
+    address: number,
+    byteLength: number,
+    killPrivileges: boolean,
+  ): number;
   /** As write(), taking over the data-pool run (runAddress, runBlocks) that holds the payload, whatever the result. */
   writeOwned(
     ino: number,

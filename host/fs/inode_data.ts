@@ -36,7 +36,13 @@ export function copyInodeForData(core: Core, from: number, to: number): void {
 }
 
 /** Sets size, blocks and, if the file has newer ones buffered, its times. */
-export function storeInodeData(core: Core, at: number, size: number, blocks: number, file: DirtyFile | null): void {
+export function storeInodeData(
+  core: Core,
+  at: number,
+  size: number,
+  blocks: number,
+  file: DirtyFile | null,
+): void {
   setU64(core.view, at + INODE_SIZE, size);
   setU64(core.view, at + INODE_BLOCKS, Math.max(0, blocks));
   if (file?.timesDirty !== true) return;

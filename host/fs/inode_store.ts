@@ -112,7 +112,13 @@ export class InodeStore {
     setU64(this.#core.view, record + field, value);
   }
 
-  setTime(record: number, field: number, nsField: number, seconds: number, nanoseconds: number): void {
+  setTime(
+    record: number,
+    field: number,
+    nsField: number,
+    seconds: number,
+    nanoseconds: number,
+  ): void {
     setI64(this.#core.view, record + field, seconds);
     this.#core.view.setUint32(record + nsField, nanoseconds, true);
   }
@@ -131,7 +137,15 @@ export class InodeStore {
   }
 
   /** Fills a record for a new inode: all times now, no links. */
-  fresh(record: number, ino: number, mode: number, uid: number, gid: number, rdev: number, parent: number): void {
+  fresh(
+    record: number,
+    ino: number,
+    mode: number,
+    uid: number,
+    gid: number,
+    rdev: number,
+    parent: number,
+  ): void {
     const { view } = this.#core;
     this.#core.exports.bytes_fill(record, 0, INODE_BYTES);
     view.setUint32(record + INODE_MODE, mode, true);

@@ -5,6 +5,8 @@
  * An inode whose last name goes keeps its data while someone holds a reference: it is listed under (0, ORPHAN, ino), so
  * that a mount after a crash finds it, and freed when the last reference is given back.
  */
+
+import type { Clock } from "../base/clock.ts";
 import {
   EEXIST,
   EFBIG,
@@ -17,11 +19,9 @@ import {
   ENOTDIR,
   ENOTEMPTY,
   EPERM,
-
   EROFS,
   ESTALE,
 } from "../base/errno.ts";
-import type { Clock } from "../base/clock.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import {
@@ -40,7 +40,13 @@ import {
   INODE_UID,
   INODE_XATTRS,
 } from "../format/inode.ts";
-import { ITEM_INODE, ITEM_ORPHAN, ITEM_SYMLINK, ITEM_XATTR, ITEM_XATTR_DATA } from "../format/key.ts";
+import {
+  ITEM_INODE,
+  ITEM_ORPHAN,
+  ITEM_SYMLINK,
+  ITEM_XATTR,
+  ITEM_XATTR_DATA,
+} from "../format/key.ts";
 import { INTENT_GROW, INTENT_SHRINK, type ItemStore } from "../store/item_store.ts";
 import type { DataHooks } from "./data_hooks.ts";
 import { Directory } from "./directory.ts";
@@ -65,7 +71,16 @@ import {
   SET_SIZE,
   SET_UID,
 } from "./file_system.ts";
-import { InodeStore, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from "./inode_store.ts";
+import {
+  InodeStore,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_ISGID,
+  S_ISUID,
+} from "./inode_store.ts";
 import { ReferenceTable } from "./reference_table.ts";
 import { Xattrs } from "./xattr.ts";
 
@@ -207,11 +222,14 @@ export class Namespace {
     if (regular && (owner || (set & SET_KILL_PRIVILEGES) !== 0)) mode = withoutPrivileges(mode);
     inodes.setMode(record, mode);
     if ((set & SET_ATIME_NOW) !== 0) inodes.touchAtime(record);
-    else if ((set & SET_ATIME) !== 0) inodes.setTime(record, INODE_ATIME, INODE_ATIME_NS, change.atime, change.atimeNs);
+    else if ((set & SET_ATIME) !== 0)
+      inodes.setTime(record, INODE_ATIME, INODE_ATIME_NS, change.atime, change.atimeNs);
     if ((set & SET_SIZE) !== 0) inodes.touchMtime(record);
     if ((set & SET_MTIME_NOW) !== 0) inodes.touchMtime(record);
-    else if ((set & SET_MTIME) !== 0) inodes.setTime(record, INODE_MTIME, INODE_MTIME_NS, change.mtime, change.mtimeNs);
-    if ((set & SET_CTIME) !== 0) inodes.setTime(record, INODE_CTIME, INODE_CTIME_NS, change.ctime, change.ctimeNs);
+    else if ((set & SET_MTIME) !== 0)
+      inodes.setTime(record, INODE_MTIME, INODE_MTIME_NS, change.mtime, change.mtimeNs);
+    if ((set & SET_CTIME) !== 0)
+      inodes.setTime(record, INODE_CTIME, INODE_CTIME_NS, change.ctime, change.ctimeNs);
     else inodes.touchCtime(record);
   }
 
@@ -236,12 +254,24 @@ export class Namespace {
 
   // --- making ---
 
-  makeNode(parent: number, nameAddress: number, nameLength: number, node: NewNode, out: Attributes): number {
+  makeNode(
+    parent: number,
+    nameAddress: number,
+    nameLength: number,
+    node: NewNode,
+    out: Attributes,
+  ): number {
     if ((node.mode & S_IFMT) === 0) node.mode |= S_IFREG;
     return this.#make(parent, nameAddress, nameLength, node, 0, 0, out);
   }
 
-  makeDirectory(parent: number, nameAddress: number, nameLength: number, node: NewNode, out: Attributes): number {
+  makeDirectory(
+    parent: number,
+    nameAddress: number,
+    nameLength: number,
+    node: NewNode,
+    out: Attributes,
+  ): number {
     node.mode = (node.mode & 0o7777) | S_IFDIR;
     return this.#make(parent, nameAddress, nameLength, node, 0, 0, out);
   }
@@ -345,7 +375,13 @@ export class Namespace {
     return 0;
   }
 
-  link(ino: number, newParent: number, nameAddress: number, nameLength: number, out: Attributes): number {
+  link(
+    ino: number,
+    newParent: number,
+    nameAddress: number,
+    nameLength: number,
+    out: Attributes,
+  ): number {
     const inodes = this.#inodes;
     const bad = this.#newNameProblem(nameAddress, nameLength);
     if (bad !== 0) return bad;
@@ -371,7 +407,13 @@ export class Namespace {
       this.#store.remove(0, ITEM_ORPHAN, ino);
       this.#unlinked.delete(ino);
     }
-    this.#directory.add(newParent, nameAddress, nameLength, ino, (inodes.mode(record) & S_IFMT) >> 12);
+    this.#directory.add(
+      newParent,
+      nameAddress,
+      nameLength,
+      ino,
+      (inodes.mode(record) & S_IFMT) >> 12,
+    );
     inodes.setU32(record, INODE_NLINK, links + 1);
     inodes.touchCtime(record);
     inodes.put(ino, record);
@@ -416,7 +458,12 @@ export class Namespace {
   removeDirectory(parent: number, nameAddress: number, nameLength: number): number {
     const inodes = this.#inodes;
     const bad = this.#nameProblem(nameAddress, nameLength);
-    if (bad !== 0) return isDot(this.#core, nameAddress, nameLength) ? -EINVAL : bad === -EEXIST ? -ENOTEMPTY : bad;
+    if (bad !== 0)
+      return isDot(this.#core, nameAddress, nameLength)
+        ? -EINVAL
+        : bad === -EEXIST
+          ? -ENOTEMPTY
+          : bad;
     const begun = this.#store.begin(INTENT_SHRINK);
     if (begun < 0) return begun;
     const directory = inodes.record(0);
@@ -499,10 +546,13 @@ export class Namespace {
     newNameLength: number,
     flags: number,
   ): number {
-    const bad = this.#renameNameProblem(nameAddress, nameLength) || this.#renameNameProblem(newNameAddress, newNameLength);
+    const bad =
+      this.#renameNameProblem(nameAddress, nameLength) ||
+      this.#renameNameProblem(newNameAddress, newNameLength);
     if (bad !== 0) return bad;
     if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) !== 0) return -EINVAL;
-    if ((flags & RENAME_EXCHANGE) !== 0 && (flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)) !== 0) return -EINVAL;
+    if ((flags & RENAME_EXCHANGE) !== 0 && (flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)) !== 0)
+      return -EINVAL;
     const inodes = this.#inodes;
     if (!this.#directory.find(parent, nameAddress, nameLength)) {
       const status = this.#loadDirectory(parent, inodes.record(0));
@@ -510,7 +560,8 @@ export class Namespace {
     }
     const ino = this.#directory.ino;
     // What replaces a name must not be found empty after a crash: its data goes into the journal first.
-    if ((flags & RENAME_EXCHANGE) === 0 && this.#directory.type === S_IFREG >> 12) this.#hooks.orderData(ino);
+    if ((flags & RENAME_EXCHANGE) === 0 && this.#directory.type === S_IFREG >> 12)
+      this.#hooks.orderData(ino);
 
     const begun = this.#store.begin((flags & RENAME_WHITEOUT) !== 0 ? INTENT_GROW : INTENT_SHRINK);
     if (begun < 0) return begun;
@@ -545,7 +596,18 @@ export class Namespace {
       if (status < 0) return status;
     }
     if ((flags & RENAME_EXCHANGE) !== 0) {
-      return this.#exchange({ parent, nameAddress, nameLength, newParent, newNameAddress, newNameLength, ino, type, other, otherType });
+      return this.#exchange({
+        parent,
+        nameAddress,
+        nameLength,
+        newParent,
+        newNameAddress,
+        newNameLength,
+        ino,
+        type,
+        other,
+        otherType,
+      });
     }
     if (exists) {
       if (inodes.isDirectory(target) && !movesDirectory) return -EISDIR;
@@ -553,14 +615,28 @@ export class Namespace {
       if (inodes.isDirectory(target) && inodes.u32(target, INODE_ENTRIES) > 0) return -ENOTEMPTY;
       this.#lookAtRelease(other, target);
     } else if (!this.#directory.hasRoom(newParent, newNameAddress, newNameLength)) return -ENOSPC;
-    if (movesDirectory && newParent !== parent && !exists && inodes.u32(to, INODE_NLINK) >= LINKS_MAX) return -EMLINK;
+    if (
+      movesDirectory &&
+      newParent !== parent &&
+      !exists &&
+      inodes.u32(to, INODE_NLINK) >= LINKS_MAX
+    )
+      return -EMLINK;
     const whiteout = (flags & RENAME_WHITEOUT) !== 0;
     const whiteoutIno = whiteout ? this.#newObjectId(false) : 0;
 
     inodes.readClock();
     if (whiteout) {
       const record = inodes.record(4);
-      inodes.fresh(record, whiteoutIno, S_IFCHR, inodes.u32(moved, INODE_UID), inodes.u32(moved, INODE_GID), 0, 0);
+      inodes.fresh(
+        record,
+        whiteoutIno,
+        S_IFCHR,
+        inodes.u32(moved, INODE_UID),
+        inodes.u32(moved, INODE_GID),
+        0,
+        0,
+      );
       inodes.setU32(record, INODE_NLINK, 1);
       inodes.put(whiteoutIno, record);
       this.#store.countObjects(1);
@@ -656,7 +732,13 @@ export class Namespace {
 
   // --- extended attributes ---
 
-  getXattr(ino: number, nameAddress: number, nameLength: number, bufferAddress: number, bufferLength: number): number {
+  getXattr(
+    ino: number,
+    nameAddress: number,
+    nameLength: number,
+    bufferAddress: number,
+    bufferLength: number,
+  ): number {
     return this.#xattrs.get(ino, nameAddress, nameLength, bufferAddress, bufferLength);
   }
 
@@ -725,15 +807,22 @@ export class Namespace {
     const keys: number[] = [];
     for (const type of [ITEM_XATTR, ITEM_XATTR_DATA, ITEM_SYMLINK]) {
       let more = store.seek(ino, type, 0);
-      while (more && keys.length < REAP_ITEMS * 2 && store.keyOid === ino && store.keyType === type) {
+      while (
+        more &&
+        keys.length < REAP_ITEMS * 2 &&
+        store.keyOid === ino &&
+        store.keyType === type
+      ) {
         keys.push(type, store.keyOffset);
         more = store.next();
       }
     }
-    for (let i = 0; i < keys.length; i += 2) store.get(ino, keys[i] as number, keys[i + 1] as number);
+    for (let i = 0; i < keys.length; i += 2)
+      store.get(ino, keys[i] as number, keys[i + 1] as number);
     store.get(ino, ITEM_INODE, 0);
     store.get(0, ITEM_ORPHAN, ino);
-    for (let i = 0; i < keys.length; i += 2) store.remove(ino, keys[i] as number, keys[i + 1] as number);
+    for (let i = 0; i < keys.length; i += 2)
+      store.remove(ino, keys[i] as number, keys[i + 1] as number);
     if (keys.length < REAP_ITEMS * 2) {
       this.#inodes.remove(ino);
       store.remove(0, ITEM_ORPHAN, ino);
@@ -768,7 +857,11 @@ export class Namespace {
     if (nameLength === 0) return -ENOENT;
     if (nameLength > NAME_BYTES_MAX) return -ENAMETOOLONG;
     const { bytes } = this.#core;
-    if (nameLength <= 2 && bytes[nameAddress] === 0x2e && (nameLength === 1 || bytes[nameAddress + 1] === 0x2e)) {
+    if (
+      nameLength <= 2 &&
+      bytes[nameAddress] === 0x2e &&
+      (nameLength === 1 || bytes[nameAddress + 1] === 0x2e)
+    ) {
       return -EEXIST;
     }
     for (let i = 0; i < nameLength; i++) {
@@ -809,4 +902,3 @@ export function formatRoot(store: ItemStore, core: Core, clock: Clock, layout: L
   inodes.put(ROOT_INO, record);
   store.countObjects(1);
 }
-

@@ -5,7 +5,7 @@
  * While a read waits for the disk its extents may be replaced, freed, and, after a checkpoint, written by someone else.
  * Then the checksum does not fit, and the read is planned again; only if the plan is the same is the block damaged.
  */
-import { EIO, ESTALE, ENOMEM, EISDIR } from "../base/errno.ts";
+import { EIO, EISDIR, ENOMEM, ESTALE } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
 import type { Core } from "../core/core.ts";
@@ -81,7 +81,11 @@ export class Reader {
         return;
       }
       if (!(error instanceof FsError)) this.#store.fault(error);
-      this.#store.log("error", "read.failed", { ino: request.ino, offset: request.offset, cause: String(error) });
+      this.#store.log("error", "read.failed", {
+        ino: request.ino,
+        offset: request.offset,
+        cause: String(error),
+      });
       request.done(failure(-EIO));
     }
   }
@@ -224,7 +228,8 @@ export class Reader {
     if (block < to) this.#zeros(ino, first, block, to, run);
     if (from === 0 && (overlapping[0]?.fileBlock ?? 1) > 0) {
       const inline = this.#store.get(ino, ITEM_INLINE, 0);
-      if (inline !== 0) exports.bytes_copy(run, inline, Math.min(this.#store.valueLength, BLOCK_BYTES));
+      if (inline !== 0)
+        exports.bytes_copy(run, inline, Math.min(this.#store.valueLength, BLOCK_BYTES));
     }
   }
 
@@ -238,27 +243,38 @@ export class Reader {
     let bad = "";
     const again = request.lastBad !== "";
     for (const segment of segments) {
-      this.#store.pool.read(0, segment.start, segment.address, segment.count * BLOCK_BYTES, (status) => {
-        const index =
-          status < 0
-            ? 0
-            : this.#core.exports.xxh3_64_verify_units(segment.address, BLOCK_BYTES, segment.count, segment.checksums);
-        if (index >= 0) {
-          bad += `${segment.start + index},`;
-          if (again) {
-            const member = this.#store.pool.members[0];
-            if (member !== undefined && status >= 0) member.checksumErrors++;
-            this.#store.log("error", "data.damaged", {
-              ino: request.ino,
-              offset: (segment.fileBlock + index) * BLOCK_BYTES,
-              device: 0,
-              block: segment.start + index,
-              problem: status < 0 ? `read error ${status}` : "checksum mismatch",
-            });
+      this.#store.pool.read(
+        0,
+        segment.start,
+        segment.address,
+        segment.count * BLOCK_BYTES,
+        (status) => {
+          const index =
+            status < 0
+              ? 0
+              : this.#core.exports.xxh3_64_verify_units(
+                  segment.address,
+                  BLOCK_BYTES,
+                  segment.count,
+                  segment.checksums,
+                );
+          if (index >= 0) {
+            bad += `${segment.start + index},`;
+            if (again) {
+              const member = this.#store.pool.members[0];
+              if (member !== undefined && status >= 0) member.checksumErrors++;
+              this.#store.log("error", "data.damaged", {
+                ino: request.ino,
+                offset: (segment.fileBlock + index) * BLOCK_BYTES,
+                device: 0,
+                block: segment.start + index,
+                problem: status < 0 ? `read error ${status}` : "checksum mismatch",
+              });
+            }
           }
-        }
-        if (--left === 0) done(bad);
-      });
+          if (--left === 0) done(bad);
+        },
+      );
     }
   }
 }

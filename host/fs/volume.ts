@@ -2,8 +2,9 @@
  * A volume: devices, core memory and clock put together into a mounted file system. The one place where an engine is
  * assembled; used by the daemon, the library, the tools and the simulator.
  */
-import type { Clock } from "../base/clock.ts";
+
 import { uuidText } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
 import { EINVAL, EIO, EROFS } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { all, retrying, spawn, type Task } from "../base/task.ts";
@@ -11,7 +12,13 @@ import type { Core } from "../core/core.ts";
 import { Layout } from "../core/layout.ts";
 import type { Device } from "../device/device.ts";
 import { EXTENT_BLOCKS_MAX } from "../format/extent.ts";
-import { BLOCK_BYTES, type Geometry, geometryFor, PAGE_BYTES, RING_BLOCKS } from "../format/geometry.ts";
+import {
+  BLOCK_BYTES,
+  type Geometry,
+  geometryFor,
+  PAGE_BYTES,
+  RING_BLOCKS,
+} from "../format/geometry.ts";
 import { ROOT_BYTES, TREE_COUNT } from "../format/page_pointer.ts";
 import { ITEM_REGION, REGION_BYTES } from "../format/region.ts";
 import {
@@ -23,10 +30,10 @@ import {
   VERSION_MAJOR,
   VERSION_MINOR,
 } from "../format/superblock.ts";
-import { Journal, JOURNAL_MEMORY_BYTES } from "../journal/journal.ts";
+import { JOURNAL_MEMORY_BYTES, Journal } from "../journal/journal.ts";
 import { Pool } from "../pool/pool.ts";
 import { readNewest } from "../pool/superblock_set.ts";
-import { checkpoint, type CheckpointHooks } from "../store/checkpoint.ts";
+import { type CheckpointHooks, checkpoint } from "../store/checkpoint.ts";
 import { INTENT_GROW } from "../store/item_store.ts";
 import { recover } from "../store/recovery.ts";
 import { Store } from "../store/store.ts";
@@ -75,7 +82,11 @@ export interface VolumeStatus {
   readonly availableBytes: number;
   readonly files: number;
   readonly checkpoint: { readonly sequence: number; readonly time: string | null };
-  readonly journal: { readonly sizeBytes: number; readonly usedBytes: number; readonly replayedTransactions: number };
+  readonly journal: {
+    readonly sizeBytes: number;
+    readonly usedBytes: number;
+    readonly replayedTransactions: number;
+  };
   readonly devices: readonly {
     readonly name: string;
     readonly index: number;
@@ -129,13 +140,22 @@ interface Engine {
 }
 
 /** Lays out the core's memory and builds the layers over it, for a device of this geometry. */
-function assemble(environment: Environment, pool: Pool, geometry: Geometry, layout: Layout, readOnly: boolean): Engine {
+function assemble(
+  environment: Environment,
+  pool: Pool,
+  geometry: Geometry,
+  layout: Layout,
+  readOnly: boolean,
+): Engine {
   const { core, clock, log } = environment;
   const memoryBytes = core.bytes.length;
   const left = memoryBytes - layout.end;
   const dataFrames = Math.floor((left * 0.3) / BLOCK_BYTES);
   const bitmapBudget = Math.floor(memoryBytes / 16);
-  const bitmapBytes = Math.min(bitmapBudget, geometry.regionCount * 2 * geometry.mapBlocks * BLOCK_BYTES + 65536);
+  const bitmapBytes = Math.min(
+    bitmapBudget,
+    geometry.regionCount * 2 * geometry.mapBlocks * BLOCK_BYTES + 65536,
+  );
   const fixed =
     JOURNAL_MEMORY_BYTES +
     bitmapBytes +
@@ -173,7 +193,11 @@ export function* createVolume(
 ): Task<void> {
   const device = devices[0];
   if (device === undefined || devices.length !== 1) {
-    throw new FsError(EINVAL, "volume/devices", `Cannot create a volume on ${devices.length} devices: this version takes one`);
+    throw new FsError(
+      EINVAL,
+      "volume/devices",
+      `Cannot create a volume on ${devices.length} devices: this version takes one`,
+    );
   }
   if (!POOL_NAME.test(options.name) || options.name.length > POOL_NAME_BYTES_MAX) {
     throw new FsError(
@@ -182,7 +206,12 @@ export function* createVolume(
       `Cannot name a pool ${JSON.stringify(options.name)}: use 1 to 63 of A-Z a-z 0-9 _ . : - and begin with a letter or digit`,
     );
   }
-  if (device.readOnly) throw new FsError(EROFS, "volume/read-only-device", `Cannot write to ${device.name}: it is read-only`);
+  if (device.readOnly)
+    throw new FsError(
+      EROFS,
+      "volume/read-only-device",
+      `Cannot write to ${device.name}: it is read-only`,
+    );
   const { core, clock } = environment;
   const geometry = geometryFor(device.sizeBytes);
   const layout = new Layout(core);
@@ -244,7 +273,8 @@ export function* createVolume(
   store.poolTree.put(0, ITEM_POOL, 0, store.scratchAddress, 64);
   yield* retrying(() => {
     const status = store.begin(INTENT_GROW);
-    if (status < 0) throw new FsError(EIO, "volume/create", `Cannot create the volume: error ${status}`);
+    if (status < 0)
+      throw new FsError(EIO, "volume/create", `Cannot create the volume: error ${status}`);
     formatRoot(store, core, clock, layout);
     store.commit();
   });
@@ -257,12 +287,19 @@ const ZERO_BYTES = 1024 * 1024;
 function* writeZeros(pool: Pool, start: number, count: number, zeros: number): Task<void> {
   for (let at = 0; at < count; at += 4 * (ZERO_BYTES / BLOCK_BYTES)) {
     const waits = [];
-    for (let part = at; part < Math.min(count, at + 4 * (ZERO_BYTES / BLOCK_BYTES)); part += ZERO_BYTES / BLOCK_BYTES) {
+    for (
+      let part = at;
+      part < Math.min(count, at + 4 * (ZERO_BYTES / BLOCK_BYTES));
+      part += ZERO_BYTES / BLOCK_BYTES
+    ) {
       const blocks = Math.min(ZERO_BYTES / BLOCK_BYTES, count - part);
-      waits.push((resume: (status: number) => void) => pool.write(0, start + part, zeros, blocks * BLOCK_BYTES, resume));
+      waits.push((resume: (status: number) => void) =>
+        pool.write(0, start + part, zeros, blocks * BLOCK_BYTES, resume),
+      );
     }
     const status = yield all(waits);
-    if (status < 0) throw new FsError(EIO, "volume/create-write", `Cannot write to the device: error ${status}`);
+    if (status < 0)
+      throw new FsError(EIO, "volume/create-write", `Cannot write to the device: error ${status}`);
   }
 }
 
@@ -294,7 +331,11 @@ export function* mountVolume(
   options: MountOptions,
 ): Task<Volume> {
   if (devices.length !== 1) {
-    throw new FsError(EINVAL, "volume/devices", `Cannot mount ${devices.length} devices: this version takes one`);
+    throw new FsError(
+      EINVAL,
+      "volume/devices",
+      `Cannot mount ${devices.length} devices: this version takes one`,
+    );
   }
   const { core } = environment;
   const layout = new Layout(core);
@@ -309,7 +350,10 @@ export function* mountVolume(
   store.objectCount = superblock.objectCount;
   store.transaction = superblock.transactionSequence;
   store.trees.forEach((tree, index) => {
-    core.bytes.set(superblock.roots.subarray(index * ROOT_BYTES, (index + 1) * ROOT_BYTES), tree.root);
+    core.bytes.set(
+      superblock.roots.subarray(index * ROOT_BYTES, (index + 1) * ROOT_BYTES),
+      tree.root,
+    );
   });
   yield* loadRegions(store);
   store.journal = journalOf(store, superblock);
@@ -329,10 +373,18 @@ export function* mountVolume(
     needed: () => store.changedSinceCheckpoint || data.dirtyFiles > 0,
   });
   if (recovered.transactions > 0) {
-    environment.log("info", "volume.recovered", { transactions: recovered.transactions, commits: recovered.commits });
+    environment.log("info", "volume.recovered", {
+      transactions: recovered.transactions,
+      commits: recovered.commits,
+    });
     if (!readOnly) {
       const status = yield (resume) => checkpointer.whenDone(resume);
-      if (status < 0) throw new FsError(EIO, "volume/recovery-checkpoint", "Cannot write the recovered state to the device");
+      if (status < 0)
+        throw new FsError(
+          EIO,
+          "volume/recovery-checkpoint",
+          "Cannot write the recovered state to the device",
+        );
     }
   }
   if (!readOnly) {
@@ -340,7 +392,12 @@ export function* mountVolume(
     for (const ino of orphans) data.reap(ino);
     checkpointer.start();
   }
-  return new Volume({ environment, engine, checkpointer, recoveredTransactions: recovered.transactions });
+  return new Volume({
+    environment,
+    engine,
+    checkpointer,
+    recoveredTransactions: recovered.transactions,
+  });
 }
 
 /** Reads the summaries of all regions from the space tree. */
@@ -353,7 +410,11 @@ function* loadRegions(store: Store): Task<void> {
       let found = spaceTree.seek(0, ITEM_REGION, region);
       while (found && spaceTree.keyType === ITEM_REGION && next < geometry.regionCount) {
         if (spaceTree.keyOffset !== next || spaceTree.valueLength !== REGION_BYTES) {
-          throw new FsError(117, "volume/region-missing", `Cannot mount: the space tree has no valid item for region ${next}`);
+          throw new FsError(
+            117,
+            "volume/region-missing",
+            `Cannot mount: the space tree has no valid item for region ${next}`,
+          );
         }
         store.space.setRegion(next, spaceTree.valueAddress);
         next++;
@@ -362,7 +423,11 @@ function* loadRegions(store: Store): Task<void> {
         found = spaceTree.next();
       }
       if (next < geometry.regionCount) {
-        throw new FsError(117, "volume/region-missing", `Cannot mount: the space tree has no valid item for region ${next}`);
+        throw new FsError(
+          117,
+          "volume/region-missing",
+          `Cannot mount: the space tree has no valid item for region ${next}`,
+        );
       }
       return next;
     });
@@ -386,14 +451,21 @@ export class Volume {
     this.#engine = options.engine;
     this.#checkpointer = options.checkpointer;
     this.#recovered = options.recoveredTransactions;
-    this.fs = new VolumeFileSystem(options.engine.store, options.engine.namespace, options.engine.data);
+    this.fs = new VolumeFileSystem(
+      options.engine.store,
+      options.engine.namespace,
+      options.engine.data,
+    );
   }
 
   status(): VolumeStatus {
     const { store, dataPool, writeback } = this.#engine;
     const { superblock } = this.#checkpointer;
     const { geometry } = store;
-    const freeBlocks = Math.max(0, store.space.freeBlocks + store.space.comingBlocks - dataPool.dirtyBlocks);
+    const freeBlocks = Math.max(
+      0,
+      store.space.freeBlocks + store.space.comingBlocks - dataPool.dirtyBlocks,
+    );
     const usedBytes = (geometry.blockCount - freeBlocks) * BLOCK_BYTES;
     const available = Math.max(0, freeBlocks - store.space.reserveBlocks) * BLOCK_BYTES;
     return {
@@ -407,7 +479,9 @@ export class Volume {
       files: store.objectCount,
       checkpoint: {
         sequence: superblock.sequence,
-        time: new Date(superblock.timeSeconds * 1000 + superblock.timeNanoseconds / 1e6).toISOString(),
+        time: new Date(
+          superblock.timeSeconds * 1000 + superblock.timeNanoseconds / 1e6,
+        ).toISOString(),
       },
       journal: {
         sizeBytes: store.journal.sizeBytes,
@@ -457,6 +531,7 @@ export class Volume {
   *unmount(): Task<void> {
     const { store, data } = this.#engine;
     this.#checkpointer.stop();
+    this.#checkpointer.closing = true;
     if (!store.readOnly && store.faulted === null) {
       for (let rounds = 0; rounds < UNMOUNT_ROUNDS_MAX; rounds++) {
         while (data.isReaping && store.faulted === null) {
@@ -474,7 +549,11 @@ export class Volume {
     yield (resume) => this.#checkpointer.whenIdle(resume);
     if (store.faulted !== null) {
       const cause = store.faulted instanceof Error ? store.faulted.message : String(store.faulted);
-      throw new FsError(EIO, "volume/faulted", `The volume was unmounted after a failure; what was durable is kept: ${cause}`);
+      throw new FsError(
+        EIO,
+        "volume/faulted",
+        `The volume was unmounted after a failure; what was durable is kept: ${cause}`,
+      );
     }
   }
 }

@@ -1,6 +1,7 @@
 /** The two halves of the file system, names and data, as one FileSystem. */
-import { BLOCK_BYTES } from "../format/geometry.ts";
+
 import type { Done } from "../device/device.ts";
+import { BLOCK_BYTES } from "../format/geometry.ts";
 import type { Store } from "../store/store.ts";
 import type { FileData } from "./file_data.ts";
 import type {
@@ -41,11 +42,23 @@ export class VolumeFileSystem implements FileSystem {
     return this.#names.setAttributes(ino, change, out);
   }
 
-  makeNode(parent: number, nameAddress: number, nameLength: number, node: NewNode, out: Attributes): number {
+  makeNode(
+    parent: number,
+    nameAddress: number,
+    nameLength: number,
+    node: NewNode,
+    out: Attributes,
+  ): number {
     return this.#names.makeNode(parent, nameAddress, nameLength, node, out);
   }
 
-  makeDirectory(parent: number, nameAddress: number, nameLength: number, node: NewNode, out: Attributes): number {
+  makeDirectory(
+    parent: number,
+    nameAddress: number,
+    nameLength: number,
+    node: NewNode,
+    out: Attributes,
+  ): number {
     return this.#names.makeDirectory(parent, nameAddress, nameLength, node, out);
   }
 
@@ -58,14 +71,28 @@ export class VolumeFileSystem implements FileSystem {
     node: NewNode,
     out: Attributes,
   ): number {
-    return this.#names.makeSymlink(parent, nameAddress, nameLength, targetAddress, targetLength, node, out);
+    return this.#names.makeSymlink(
+      parent,
+      nameAddress,
+      nameLength,
+      targetAddress,
+      targetLength,
+      node,
+      out,
+    );
   }
 
   makeUnnamed(parent: number, node: NewNode, out: Attributes): number {
     return this.#names.makeUnnamed(parent, node, out);
   }
 
-  link(ino: number, newParent: number, nameAddress: number, nameLength: number, out: Attributes): number {
+  link(
+    ino: number,
+    newParent: number,
+    nameAddress: number,
+    nameLength: number,
+    out: Attributes,
+  ): number {
     return this.#names.link(ino, newParent, nameAddress, nameLength, out);
   }
 
@@ -86,7 +113,15 @@ export class VolumeFileSystem implements FileSystem {
     newNameLength: number,
     flags: number,
   ): number {
-    return this.#names.rename(parent, nameAddress, nameLength, newParent, newNameAddress, newNameLength, flags);
+    return this.#names.rename(
+      parent,
+      nameAddress,
+      nameLength,
+      newParent,
+      newNameAddress,
+      newNameLength,
+      flags,
+    );
   }
 
   readLink(ino: number, bufferAddress: number, bufferLength: number): number {
@@ -101,7 +136,13 @@ export class VolumeFileSystem implements FileSystem {
     return this.#names.parentOf(ino);
   }
 
-  getXattr(ino: number, nameAddress: number, nameLength: number, bufferAddress: number, bufferLength: number): number {
+  getXattr(
+    ino: number,
+    nameAddress: number,
+    nameLength: number,
+    bufferAddress: number,
+    bufferLength: number,
+  ): number {
     return this.#names.getXattr(ino, nameAddress, nameLength, bufferAddress, bufferLength);
   }
 
@@ -148,7 +189,13 @@ export class VolumeFileSystem implements FileSystem {
     this.#data.read(ino, offset, byteLength, done);
   }
 
-  write(ino: number, offset: number, address: number, byteLength: number, killPrivileges: boolean): number {
+  write(
+    ino: number,
+    offset: number,
+    address: number,
+    byteLength: number,
+    killPrivileges: boolean,
+  ): number {
     if (killPrivileges) {
       const status = this.#names.killPrivileges(ino);
       if (status < 0) return status;

@@ -12,8 +12,8 @@ import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import { EXTENT_BLOCKS_MAX } from "../format/extent.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
-import { ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
 import { INODE_BYTES } from "../format/inode.ts";
+import { ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
 import { INTENT_SHRINK } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
 import type { DataPool } from "./data_pool.ts";
@@ -159,7 +159,13 @@ export class Writeback {
         continue;
       }
       if (done > 0) file.inFlight++;
-      this.#gather(extent, done, count, { file, fileBlock: extent.fileBlock + done, count, start, checksums: slot });
+      this.#gather(extent, done, count, {
+        file,
+        fileBlock: extent.fileBlock + done,
+        count,
+        start,
+        checksums: slot,
+      });
       done += count;
     }
   }
@@ -221,15 +227,20 @@ export class Writeback {
 
   #ended(piece: Piece, status: number): void {
     if (status < 0) {
-      this.#store.fault(new Error(`Cannot write file data at block ${piece.start}: error ${status}`));
+      this.#store.fault(
+        new Error(`Cannot write file data at block ${piece.start}: error ${status}`),
+      );
       this.#store.space.unallocate(piece.start, piece.count);
       this.#finish(piece, status);
       return;
     }
-    spawn(retrying(() => this.#publish(piece)), (error, result) => {
-      if (error !== null) this.#store.fault(error);
-      this.#finish(piece, error !== null ? -EIO : (result as number));
-    });
+    spawn(
+      retrying(() => this.#publish(piece)),
+      (error, result) => {
+        if (error !== null) this.#store.fault(error);
+        this.#finish(piece, error !== null ? -EIO : (result as number));
+      },
+    );
   }
 
   /** The transaction after a write: the extent, the blocks it replaces, and the inode's size and times. */
@@ -251,7 +262,14 @@ export class Writeback {
     if (inline) store.remove(file.ino, ITEM_INLINE, 0);
     const lost = this.#extents.cut(file.ino, overlapping, piece.fileBlock, end);
     const generation = store.pages.generation;
-    this.#extents.putNew(file.ino, piece.fileBlock, piece.start, piece.count, generation, piece.checksums);
+    this.#extents.putNew(
+      file.ino,
+      piece.fileBlock,
+      piece.start,
+      piece.count,
+      generation,
+      piece.checksums,
+    );
     const covered = Math.min(file.size, end * BLOCK_BYTES);
     const size = Math.max(inodeSize(this.#core, this.#inode), covered);
     const blocks = inodeBlocks(this.#core, this.#inode) + piece.count - lost;

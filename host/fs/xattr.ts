@@ -38,11 +38,18 @@ export class Xattrs {
     this.#value = layout.take(XATTR_NAME + 256 + XATTR_INLINE_BYTES, 8);
   }
 
-  get(ino: number, nameAddress: number, nameLength: number, bufferAddress: number, bufferLength: number): number {
+  get(
+    ino: number,
+    nameAddress: number,
+    nameLength: number,
+    bufferAddress: number,
+    bufferLength: number,
+  ): number {
     const record = this.#inodes.record(0);
     const status = this.#inodes.load(ino, record);
     if (status < 0) return status;
-    if (this.#inodes.u32(record, INODE_XATTRS) === 0) return this.#supported(nameAddress, nameLength) ? -ENODATA : -EOPNOTSUPP;
+    if (this.#inodes.u32(record, INODE_XATTRS) === 0)
+      return this.#supported(nameAddress, nameLength) ? -ENODATA : -EOPNOTSUPP;
     const hash = this.#hash(nameAddress, nameLength);
     const at = this.#find(ino, hash, nameAddress, nameLength);
     if (at === 0) return this.#supported(nameAddress, nameLength) ? -ENODATA : -EOPNOTSUPP;
@@ -81,16 +88,19 @@ export class Xattrs {
     const status = this.#inodes.load(ino, record);
     if (status < 0) return status;
     const hash = this.#hash(nameAddress, nameLength);
-    for (let i = 0; i < XATTR_CHUNKS_MAX; i++) this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
+    for (let i = 0; i < XATTR_CHUNKS_MAX; i++)
+      this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
     const item = this.#store.get(ino, ITEM_XATTR, hash);
     const old = this.#find(ino, hash, nameAddress, nameLength);
     if (old === 0 && item !== 0) return -ENOSPC;
     if (old !== 0 && flags === XATTR_CREATE) return -EEXIST;
     if (old === 0 && flags === XATTR_REPLACE) return -ENODATA;
-    const oldChunks = old === 0 ? 0 : xattrChunkCount(this.#core.view.getUint32(old + XATTR_VALUE_LENGTH, true));
+    const oldChunks =
+      old === 0 ? 0 : xattrChunkCount(this.#core.view.getUint32(old + XATTR_VALUE_LENGTH, true));
     this.#inodes.readClock();
     this.#putValue(ino, hash, nameAddress, nameLength, valueAddress, valueLength, oldChunks);
-    if (old === 0) this.#inodes.setU32(record, INODE_XATTRS, this.#inodes.u32(record, INODE_XATTRS) + 1);
+    if (old === 0)
+      this.#inodes.setU32(record, INODE_XATTRS, this.#inodes.u32(record, INODE_XATTRS) + 1);
     this.#inodes.touchCtime(record);
     this.#inodes.put(ino, record);
     this.#store.commit();
@@ -136,7 +146,11 @@ export class Xattrs {
       const nameLength = view.getUint8(this.#store.valueAddress + XATTR_NAME_LENGTH);
       if (bufferLength > 0) {
         if (total + nameLength + 1 > bufferLength) return -ERANGE;
-        exports.bytes_copy(bufferAddress + total, this.#store.valueAddress + XATTR_NAME, nameLength);
+        exports.bytes_copy(
+          bufferAddress + total,
+          this.#store.valueAddress + XATTR_NAME,
+          nameLength,
+        );
         bytes[bufferAddress + total + nameLength] = 0;
       }
       total += nameLength + 1;
@@ -154,13 +168,15 @@ export class Xattrs {
     const status = this.#inodes.load(ino, record);
     if (status < 0) return status;
     const hash = this.#hash(nameAddress, nameLength);
-    for (let i = 0; i < XATTR_CHUNKS_MAX; i++) this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
+    for (let i = 0; i < XATTR_CHUNKS_MAX; i++)
+      this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
     const at = this.#find(ino, hash, nameAddress, nameLength);
     if (at === 0) return -ENODATA;
     const chunks = xattrChunkCount(this.#core.view.getUint32(at + XATTR_VALUE_LENGTH, true));
     this.#inodes.readClock();
     this.#store.remove(ino, ITEM_XATTR, hash);
-    for (let i = 0; i < chunks; i++) this.#store.remove(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
+    for (let i = 0; i < chunks; i++)
+      this.#store.remove(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
     this.#inodes.setU32(record, INODE_XATTRS, this.#inodes.u32(record, INODE_XATTRS) - 1);
     this.#inodes.touchCtime(record);
     this.#inodes.put(ino, record);
@@ -186,7 +202,8 @@ export class Xattrs {
     for (const prefix of PREFIXES) {
       if (nameLength <= prefix.length) continue;
       let same = true;
-      for (let i = 0; i < prefix.length && same; i++) same = bytes[nameAddress + i] === prefix.charCodeAt(i);
+      for (let i = 0; i < prefix.length && same; i++)
+        same = bytes[nameAddress + i] === prefix.charCodeAt(i);
       if (same) return true;
     }
     return false;

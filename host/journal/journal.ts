@@ -160,7 +160,12 @@ export class Journal {
    */
   release(tail: number, transaction: number): void {
     this.#head = tail;
-    if (this.#transactions > 0 && this.#lastTransaction < transaction && this.#waiters.length === 0 && !this.#inTransaction) {
+    if (
+      this.#transactions > 0 &&
+      this.#lastTransaction < transaction &&
+      this.#waiters.length === 0 &&
+      !this.#inTransaction
+    ) {
       this.#resetHalf();
     }
     this.#pump();
@@ -182,7 +187,14 @@ export class Journal {
     this.#inTransaction = true;
   }
 
-  appendPut(tree: number, oid: number, type: number, offset: number, valueAddress: number, valueLength: number): void {
+  appendPut(
+    tree: number,
+    oid: number,
+    type: number,
+    offset: number,
+    valueAddress: number,
+    valueLength: number,
+  ): void {
     const padded = (valueLength + 7) & ~7;
     const at = this.#take(ENTRY_ITEM_BYTES + padded);
     this.#item(at, ENTRY_PUT, tree, oid, type, offset, valueLength);
@@ -382,7 +394,11 @@ export class Journal {
     setU64(view, half + COMMIT_FIRST_TRANSACTION, this.#firstTransaction);
     this.#core.bytes.set(this.#poolPrefix, half + COMMIT_POOL);
     setU64(view, half + 56, 0);
-    this.#core.exports.xxh3_64(half + COMMIT_CHECKED_FROM, byteLength - COMMIT_CHECKED_FROM, half + COMMIT_CHECKSUM);
+    this.#core.exports.xxh3_64(
+      half + COMMIT_CHECKED_FROM,
+      byteLength - COMMIT_CHECKED_FROM,
+      half + COMMIT_CHECKSUM,
+    );
     this.#chain = this.#core.bytes.slice(half + COMMIT_CHECKSUM, half + COMMIT_CHECKSUM + 8);
     this.#sequence++;
     const end = roundUp(byteLength, BLOCK_BYTES);

@@ -6,7 +6,13 @@ import { EIO, ENODEV, EOPNOTSUPP, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { all, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
-import { BLOCK_BYTES, BOOT_BLOCKS, geometryFor, RING_BLOCKS, RING_SLOTS } from "../format/geometry.ts";
+import {
+  BLOCK_BYTES,
+  BOOT_BLOCKS,
+  geometryFor,
+  RING_BLOCKS,
+  RING_SLOTS,
+} from "../format/geometry.ts";
 import {
   decodeSuperblock,
   encodeSuperblock,
@@ -30,17 +36,29 @@ export interface SlotReport {
 }
 
 /** Reads every slot of a device's rings. `buffer` is RING_SLOTS blocks of core memory. */
-export function* readSlots(core: Core, pool: Pool, deviceIndex: number, buffer: number): Task<SlotReport[]> {
+export function* readSlots(
+  core: Core,
+  pool: Pool,
+  deviceIndex: number,
+  buffer: number,
+): Task<SlotReport[]> {
   const reports: SlotReport[] = [];
   const size = pool.members[deviceIndex]?.device.sizeBytes ?? 0;
   const starts = [BOOT_BLOCKS, Math.floor(size / BLOCK_BYTES) - RING_BLOCKS];
   for (let ring = 0; ring < starts.length; ring++) {
     const start = starts[ring] as number;
-    if (start < BOOT_BLOCKS) continue;
-    const status = yield (resume) => pool.read(deviceIndex, start, buffer, RING_SLOTS * BLOCK_BYTES, resume);
+    if (start < BOOT_BLOCKS || (start + RING_SLOTS) * BLOCK_BYTES > size) continue;
+    const status = yield (resume) =>
+      pool.read(deviceIndex, start, buffer, RING_SLOTS * BLOCK_BYTES, resume);
     for (let slot = 0; slot < RING_SLOTS; slot++) {
       if (status < 0) {
-        reports.push({ ring, slot, block: start + slot, superblock: null, problem: `read failed (${status})` });
+        reports.push({
+          ring,
+          slot,
+          block: start + slot,
+          superblock: null,
+          problem: `read failed (${status})`,
+        });
         continue;
       }
       const decoded = verifySuperblock(core, buffer + slot * BLOCK_BYTES);
@@ -83,7 +101,8 @@ export function* readNewest(core: Core, pool: Pool, buffer: number): Task<Superb
   for (let index = 0; index < pool.members.length; index++) {
     for (const report of yield* readSlots(core, pool, index, buffer)) {
       if (report.superblock !== null) {
-        if (newest === null || report.superblock.sequence > newest.sequence) newest = report.superblock;
+        if (newest === null || report.superblock.sequence > newest.sequence)
+          newest = report.superblock;
       } else if (report.problem !== "blank" && report.problem !== "no magic") {
         damaged = report.problem;
       }
@@ -91,9 +110,17 @@ export function* readNewest(core: Core, pool: Pool, buffer: number): Task<Superb
   }
   if (newest === null) {
     if (damaged !== null) {
-      throw new FsError(EUCLEAN, "superblock/none-valid", `Cannot use ${name}: no superblock is valid: ${damaged}`);
+      throw new FsError(
+        EUCLEAN,
+        "superblock/none-valid",
+        `Cannot use ${name}: no superblock is valid: ${damaged}`,
+      );
     }
-    throw new FsError(ENODEV, "superblock/none", `Cannot use ${name}: it holds no DynamicFS volume`);
+    throw new FsError(
+      ENODEV,
+      "superblock/none",
+      `Cannot use ${name}: it holds no DynamicFS volume`,
+    );
   }
   const unknown = newest.featuresIncompatible & ~FEATURES_INCOMPATIBLE;
   if (newest.versionMajor > VERSION_MAJOR || unknown !== 0) {
@@ -115,7 +142,12 @@ export function* readNewest(core: Core, pool: Pool, buffer: number): Task<Superb
 }
 
 /** Writes the slot of the superblock's sequence in both rings; the caller flushes before and after. */
-export function* writeSuperblock(core: Core, pool: Pool, superblock: Superblock, buffer: number): Task<void> {
+export function* writeSuperblock(
+  core: Core,
+  pool: Pool,
+  superblock: Superblock,
+  buffer: number,
+): Task<void> {
   encodeSuperblock(core.view, buffer, superblock);
   core.exports.xxh3_64(
     buffer + SUPERBLOCK_CHECKED_FROM,
@@ -125,8 +157,10 @@ export function* writeSuperblock(core: Core, pool: Pool, superblock: Superblock,
   const slot = superblock.sequence % RING_SLOTS;
   const status = yield all(
     superblock.geometry.ringStarts.map(
-      (start) => (resume: (status: number) => void) => pool.write(0, start + slot, buffer, BLOCK_BYTES, resume),
+      (start) => (resume: (status: number) => void) =>
+        pool.write(0, start + slot, buffer, BLOCK_BYTES, resume),
     ),
   );
-  if (status < 0) throw new FsError(EIO, "superblock/write", `Cannot write the superblock: error ${status}`);
+  if (status < 0)
+    throw new FsError(EIO, "superblock/write", `Cannot write the superblock: error ${status}`);
 }

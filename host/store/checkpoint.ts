@@ -15,8 +15,8 @@ import { EIO, ENOSPC } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
 import { retrying, type Task } from "../base/task.ts";
-import { REGION_BYTES, ITEM_REGION } from "../format/region.ts";
 import { ROOT_BYTES, TREE_COUNT } from "../format/page_pointer.ts";
+import { ITEM_REGION, REGION_BYTES } from "../format/region.ts";
 import type { Superblock } from "../format/superblock.ts";
 import type { JournalPosition } from "../journal/journal.ts";
 import { writeSuperblock } from "../pool/superblock_set.ts";
@@ -101,7 +101,8 @@ export function* checkpoint(
   yield* pages.settleHeals();
   if (relogged) {
     const status = yield (resume) => store.journal.commit(resume, true);
-    if (status < 0) throw new FsError(EIO, "checkpoint/relog", `Cannot write the journal: error ${status}`);
+    if (status < 0)
+      throw new FsError(EIO, "checkpoint/relog", `Cannot write the journal: error ${status}`);
   }
   yield* barrier(store);
   yield* writeSuperblock(core, store.pool, superblock, store.blockBuffer);
@@ -115,7 +116,8 @@ export function* checkpoint(
 
 function* barrier(store: Store): Task<void> {
   const status = yield store.pool.flush();
-  if (status < 0) throw new FsError(EIO, "checkpoint/flush", `Cannot flush a device: error ${status}`);
+  if (status < 0)
+    throw new FsError(EIO, "checkpoint/flush", `Cannot flush a device: error ${status}`);
 }
 
 /**
@@ -127,22 +129,37 @@ function* gather(store: Store): Task<void> {
   const { pages, space, spaceTree } = store;
   for (let tries = 0; tries < GATHER_TRIES_MAX; tries++) {
     yield* space.attachDirty();
-    const needed = Math.min(Math.ceil(store.geometry.regionCount / 100) + 16, space.dirtyRegionCount * 2 + 24);
+    const needed = Math.min(
+      Math.ceil(store.geometry.regionCount / 100) + 16,
+      space.dirtyRegionCount * 2 + 24,
+    );
     const ready = yield* retrying(() => space.readyPages(needed));
     if (ready < 0 && space.readyPageCount < 16) {
-      throw new FsError(ENOSPC, "checkpoint/no-space", "Cannot write a checkpoint: no space is left for its pages");
+      throw new FsError(
+        ENOSPC,
+        "checkpoint/no-space",
+        "Cannot write a checkpoint: no space is left for its pages",
+      );
     }
     const regions = [...space.dirtyRegions];
     for (const region of regions) yield* retrying(() => spaceTree.touch(0, ITEM_REGION, region));
     if (!pages.makeFree(needed)) {
-      throw new FsError(EIO, "checkpoint/no-frames", "Cannot write a checkpoint: the page cache is full of new pages");
+      throw new FsError(
+        EIO,
+        "checkpoint/no-frames",
+        "Cannot write a checkpoint: the page cache is full of new pages",
+      );
     }
     if (putPlaceholders(store) && space.allDirtyAttached) {
       assert(space.imagesFit, "more dirty regions than buffers for their images");
       return;
     }
   }
-  throw new FsError(EIO, "checkpoint/no-progress", "Cannot gather what a checkpoint needs in memory");
+  throw new FsError(
+    EIO,
+    "checkpoint/no-progress",
+    "Cannot gather what a checkpoint needs in memory",
+  );
 }
 
 /** Puts an item for every dirty region, also those that this makes dirty. False if a page was missing. */

@@ -43,7 +43,11 @@ export const FRAMES_PER_OPERATION = 128;
 const WRITE_PAGES_MAX = 32;
 const WRITES_IN_FLIGHT_MAX = 32;
 
-type Log = (level: "info" | "warn" | "error", event: string, fields: Record<string, unknown>) => void;
+type Log = (
+  level: "info" | "warn" | "error",
+  event: string,
+  fields: Record<string, unknown>,
+) => void;
 
 /** A page that a checkpoint writes: its frame and where its copies go. */
 export interface SealedPage {
@@ -78,7 +82,14 @@ export class PageStore {
   loads = 0;
   heals = 0;
 
-  constructor(options: { core: Core; pool: Pool; space: Space; layout: Layout; frameCount: number; log: Log }) {
+  constructor(options: {
+    core: Core;
+    pool: Pool;
+    space: Space;
+    layout: Layout;
+    frameCount: number;
+    log: Log;
+  }) {
     const { core, layout } = options;
     this.#core = core;
     this.#pool = options.pool;
@@ -146,7 +157,8 @@ export class PageStore {
     spawn(this.#loadTask(load.pointer, buffer), (error, status) => {
       this.#buffers.push(buffer);
       this.#loads.delete(key);
-      if (error !== null) this.#log("error", "page.load_failed", { block: key, cause: String(error) });
+      if (error !== null)
+        this.#log("error", "page.load_failed", { block: key, cause: String(error) });
       const next = this.#queued.shift();
       if (next !== undefined) {
         const view = new DataView(next.pointer.buffer, next.pointer.byteOffset, POINTER_BYTES);
@@ -176,7 +188,11 @@ export class PageStore {
       const problem = status < 0 ? `read error ${status}` : this.#problem(pointer, view, buffer);
       if (problem === null) {
         if (!this.makeFree(1)) return -ENOMEM;
-        const frame = core.exports.cache_add(this.cache, view.getUint32(0, true), view.getUint32(4, true));
+        const frame = core.exports.cache_add(
+          this.cache,
+          view.getUint32(0, true),
+          view.getUint32(4, true),
+        );
         assert(frame >= 0, "no frame after eviction");
         core.exports.bytes_copy(this.frameAddress(frame), buffer, PAGE_BYTES);
         this.loads++;
@@ -195,8 +211,10 @@ export class PageStore {
     const core = this.#core;
     core.bytes.set(pointer, this.#pointerScratch);
     const expected = this.#pointerScratch + POINTER_CHECKSUM;
-    if (core.exports.xxh3_64_verify_units(buffer + 8, PAGE_BYTES - 8, 1, expected) >= 0) return "checksum mismatch";
-    if (getU64(core.view, buffer + PAGE_GENERATION) !== getU64(view, POINTER_GENERATION)) return "stale generation";
+    if (core.exports.xxh3_64_verify_units(buffer + 8, PAGE_BYTES - 8, 1, expected) >= 0)
+      return "checksum mismatch";
+    if (getU64(core.view, buffer + PAGE_GENERATION) !== getU64(view, POINTER_GENERATION))
+      return "stale generation";
     if (
       core.view.getUint32(buffer + PAGE_ADDRESS, true) !== view.getUint32(0, true) ||
       core.view.getUint32(buffer + PAGE_ADDRESS + 4, true) !== view.getUint32(4, true)
@@ -285,7 +303,8 @@ export class PageStore {
     if (this.isOpen(this.frameAddress(frame))) {
       core.exports.cache_set_flags(this.cache, frame, 0, FLAG_DIRTY);
       core.exports.cache_remove(this.cache, frame);
-      blocks.forEach((block, copy) => this.#space.returnPage(copy as 0 | 1, block));
+      this.#space.returnPage(0, blocks[0] as number);
+      this.#space.returnPage(1, blocks[1] as number);
       return;
     }
     for (const block of blocks) this.#space.free(block, PAGE_BLOCKS);
@@ -384,7 +403,8 @@ export class PageStore {
         while (
           to < order.length &&
           to - from < WRITE_PAGES_MAX &&
-          (order[to] as SealedPage).blocks[copy] === (order[to - 1] as SealedPage).blocks[copy] + PAGE_BLOCKS
+          (order[to] as SealedPage).blocks[copy] ===
+            (order[to - 1] as SealedPage).blocks[copy] + PAGE_BLOCKS
         ) {
           to++;
         }
@@ -392,7 +412,8 @@ export class PageStore {
         const run = order.slice(from, to);
         inFlight++;
         const block = (order[from] as SealedPage).blocks[copy];
-        if (run.length === 1) this.#pool.write(0, block, (run[0] as SealedPage).address, PAGE_BYTES, done);
+        if (run.length === 1)
+          this.#pool.write(0, block, (run[0] as SealedPage).address, PAGE_BYTES, done);
         else {
           this.#pool.writeVector(
             0,
@@ -411,7 +432,8 @@ export class PageStore {
 
   /** The checkpoint that wrote these is durable: they may be evicted. */
   markClean(sealed: readonly SealedPage[]): void {
-    for (const page of sealed) this.#core.exports.cache_set_flags(this.cache, page.frame, 0, FLAG_DIRTY);
+    for (const page of sealed)
+      this.#core.exports.cache_set_flags(this.cache, page.frame, 0, FLAG_DIRTY);
   }
 
   /** Tree id in a page's header. */

@@ -4,10 +4,13 @@
  * Two passes over the journal. The first marks every data run that a transaction took, so that nothing else is put
  * there while the second applies items. Replay cannot be interrupted by a checkpoint; its end is one.
  */
+
+import { getI64, getU64 } from "../base/bytes.ts";
 import { EIO, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
-import { getI64, getU64 } from "../base/bytes.ts";
-import { retrying, RetryFailed, type Task } from "../base/task.ts";
+import { RetryFailed, retrying, type Task } from "../base/task.ts";
+import { EXTENT_BLOCK_COUNT } from "../format/extent.ts";
+import { BLOCK_BYTES } from "../format/geometry.ts";
 import {
   COMMIT_HEADER_BYTES,
   ENTRY_ALLOCATE,
@@ -22,8 +25,6 @@ import {
   entryLength,
 } from "../format/journal_record.ts";
 import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
-import { BLOCK_BYTES } from "../format/geometry.ts";
-import { EXTENT_BLOCK_COUNT } from "../format/extent.ts";
 import { addressBlock } from "../format/page_pointer.ts";
 import type { Superblock } from "../format/superblock.ts";
 import { type JournalPosition, readCommit } from "../journal/journal.ts";
@@ -53,7 +54,11 @@ export interface RecoveryResult {
   readonly position: JournalPosition;
 }
 
-export function* recover(store: Store, superblock: Superblock, target: ReplayTarget): Task<RecoveryResult> {
+export function* recover(
+  store: Store,
+  superblock: Superblock,
+  target: ReplayTarget,
+): Task<RecoveryResult> {
   const area = {
     start: superblock.geometry.journalStart,
     blocks: superblock.geometry.journalBlocks,
@@ -72,9 +77,21 @@ export function* recover(store: Store, superblock: Superblock, target: ReplayTar
       position = begin;
       // The commits of one pass cannot be more than blocks of the area.
       for (let count = 0; count <= area.blocks; count++) {
-        const commit = yield* readCommit(store.core, store.pool, area, position, store.journalMemory);
+        const commit = yield* readCommit(
+          store.core,
+          store.pool,
+          area,
+          position,
+          store.journalMemory,
+        );
         if (commit === null) break;
-        const applied = yield* walk(store, target, commit.byteLength, pass, superblock.transactionSequence);
+        const applied = yield* walk(
+          store,
+          target,
+          commit.byteLength,
+          pass,
+          superblock.transactionSequence,
+        );
         if (pass === "apply") {
           transactions += applied;
           commits++;
@@ -84,8 +101,15 @@ export function* recover(store: Store, superblock: Superblock, target: ReplayTar
     }
   } catch (error) {
     if (error instanceof FsError) throw error;
-    const cause = error instanceof RetryFailed ? `error ${error.status}` : error instanceof Error ? error.message : String(error);
-    throw new FsError(EIO, "recovery/failed", `Cannot recover the volume: ${cause}`, { cause: error });
+    const cause =
+      error instanceof RetryFailed
+        ? `error ${error.status}`
+        : error instanceof Error
+          ? error.message
+          : String(error);
+    throw new FsError(EIO, "recovery/failed", `Cannot recover the volume: ${cause}`, {
+      cause: error,
+    });
   }
   return { transactions, commits, position };
 }
@@ -106,7 +130,11 @@ function* walk(
   while (at < end) {
     const length = entryLength(view, at, end);
     if (length === 0) {
-      throw new FsError(EUCLEAN, "recovery/entry", `Cannot recover the volume: an entry of the journal is invalid`);
+      throw new FsError(
+        EUCLEAN,
+        "recovery/entry",
+        `Cannot recover the volume: an entry of the journal is invalid`,
+      );
     }
     if (view.getUint8(at) === ENTRY_END) {
       const sequence = getU64(view, at + 8);
@@ -141,7 +169,8 @@ function* mark(store: Store, from: number, to: number): Task<void> {
 function apply(store: Store, target: ReplayTarget, from: number, to: number): void {
   const { view } = store.core;
   const begun = store.begin(INTENT_SHRINK);
-  if (begun < 0) throw new FsError(EIO, "recovery/begin", `Cannot recover the volume: error ${begun}`);
+  if (begun < 0)
+    throw new FsError(EIO, "recovery/begin", `Cannot recover the volume: error ${begun}`);
   for (let at = from; at < to; at += entryLength(view, at, to)) {
     const kind = view.getUint8(at);
     if (kind === ENTRY_PUT || kind === ENTRY_REMOVE) {
@@ -166,14 +195,22 @@ function applyEntry(store: Store, target: ReplayTarget, at: number): void {
       if (type === ITEM_INODE && isNew) store.countObjects(1);
       if (type === ITEM_INODE && oid >= store.nextObjectId) store.nextObjectId = oid + 1;
       if (type === ITEM_EXTENT) {
-        target.replayDrop(oid, offset / BLOCK_BYTES, view.getUint32(value + EXTENT_BLOCK_COUNT, true));
+        target.replayDrop(
+          oid,
+          offset / BLOCK_BYTES,
+          view.getUint32(value + EXTENT_BLOCK_COUNT, true),
+        );
       }
       if (type === ITEM_INLINE) target.replayDrop(oid, 0, 1);
       break;
     }
     case ENTRY_REMOVE:
       if (store.get(oid, type, offset) === 0) {
-        throw new FsError(EUCLEAN, "recovery/remove", `Cannot recover the volume: item ${oid}/${type}/${offset} is not there`);
+        throw new FsError(
+          EUCLEAN,
+          "recovery/remove",
+          `Cannot recover the volume: item ${oid}/${type}/${offset} is not there`,
+        );
       }
       store.remove(oid, type, offset);
       if (type === ITEM_INODE) {
@@ -183,7 +220,10 @@ function applyEntry(store: Store, target: ReplayTarget, at: number): void {
       break;
     case ENTRY_FREE: {
       const count = view.getUint32(at + 4, true);
-      store.freeRun(addressBlock(view.getUint32(at + 8, true), view.getUint32(at + 12, true)), count);
+      store.freeRun(
+        addressBlock(view.getUint32(at + 8, true), view.getUint32(at + 12, true)),
+        count,
+      );
       break;
     }
     case ENTRY_DATA:

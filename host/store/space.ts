@@ -9,6 +9,7 @@
  * - a region whose image would differ from what is on disk is dirty, and stays attached until its image is durable.
  */
 import { assert } from "../base/assert.ts";
+import { setU64 } from "../base/bytes.ts";
 import { EAGAIN, EIO, ENOMEM, ENOSPC } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
@@ -16,7 +17,13 @@ import { spawn, type Task } from "../base/task.ts";
 import { SPACE_ATTACHED_ONLY } from "../core/abi.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
-import { BLOCK_BYTES, fixedAreas, type Geometry, mapBlock, PAGE_BLOCKS } from "../format/geometry.ts";
+import {
+  BLOCK_BYTES,
+  fixedAreas,
+  type Geometry,
+  mapBlock,
+  PAGE_BLOCKS,
+} from "../format/geometry.ts";
 import {
   REGION_BYTES,
   REGION_CHECKSUM,
@@ -28,11 +35,8 @@ import {
   REGION_STATE_EMPTY,
   REGION_STATE_MAPPED,
 } from "../format/region.ts";
-import { setU64 } from "../base/bytes.ts";
 import type { Pool } from "../pool/pool.ts";
 
-/** Page addresses held ready for a copy: what one operation and a checkpoint may need without waiting. */
-const READY_PAGES = 256;
 /** Blocks taken at a time when they run low: neighbours on disk, written together. */
 const READY_RUN_BLOCKS = 128;
 const PENDING_RUNS_MAX = 1 << 18;
@@ -44,7 +48,11 @@ export interface RegionImage {
   readonly slot: number;
 }
 
-type Log = (level: "info" | "warn" | "error", event: string, fields: Record<string, unknown>) => void;
+type Log = (
+  level: "info" | "warn" | "error",
+  event: string,
+  fields: Record<string, unknown>,
+) => void;
 
 export class Space {
   readonly #core: Core;
@@ -88,21 +96,32 @@ export class Space {
   /** Blocks that only metadata and removals may use. */
   readonly reserveBlocks: number;
 
-  constructor(options: { core: Core; pool: Pool; geometry: Geometry; layout: Layout; bitmapBudgetBytes: number; log: Log }) {
+  constructor(options: {
+    core: Core;
+    pool: Pool;
+    geometry: Geometry;
+    layout: Layout;
+    bitmapBudgetBytes: number;
+    log: Log;
+  }) {
     const { core, geometry, layout } = options;
     this.#core = core;
     this.#pool = options.pool;
     this.#geometry = geometry;
     this.#log = options.log;
     this.#bitmapBytes = geometry.mapBlocks * BLOCK_BYTES;
-    const capacity = Math.max(8, Math.min(geometry.regionCount, Math.floor(options.bitmapBudgetBytes / 2 / this.#bitmapBytes)));
+    const capacity = Math.max(
+      8,
+      Math.min(geometry.regionCount, Math.floor(options.bitmapBudgetBytes / 2 / this.#bitmapBytes)),
+    );
     this.#imageCapacity = capacity;
     this.#result = layout.take(16, 8);
     this.#checksums = layout.take(geometry.regionCount * 8, 8);
     this.#base = layout.take(core.exports.space_bytes(geometry.regionCount), 64);
     this.#bitmaps = layout.take(capacity * this.#bitmapBytes, BLOCK_BYTES);
     this.#images = layout.take(capacity * this.#bitmapBytes, BLOCK_BYTES);
-    for (let i = capacity - 1; i >= 0; i--) this.#freeFrames.push(this.#bitmaps + i * this.#bitmapBytes);
+    for (let i = capacity - 1; i >= 0; i--)
+      this.#freeFrames.push(this.#bitmaps + i * this.#bitmapBytes);
     const regions = core.exports.space_init(this.#base, geometry.blockCount, geometry.regionBlocks);
     assert(regions === geometry.regionCount, "space_init refused the geometry");
     this.#slot = new Uint8Array(regions);
@@ -151,8 +170,18 @@ export class Space {
     this.#core.exports.bytes_copy(this.#checksums + region * 8, value + REGION_CHECKSUM, 8);
     const free = view.getUint32(value + REGION_FREE, true);
     const longest = view.getUint32(value + REGION_LONGEST, true);
-    const status = this.#core.exports.space_set_summary(this.#base, region, free, Math.min(longest, free));
-    if (status < 0) throw new FsError(EIO, "space/summary", `Cannot use region ${region}: ${free} free blocks is impossible`);
+    const status = this.#core.exports.space_set_summary(
+      this.#base,
+      region,
+      free,
+      Math.min(longest, free),
+    );
+    if (status < 0)
+      throw new FsError(
+        EIO,
+        "space/summary",
+        `Cannot use region ${region}: ${free} free blocks is impossible`,
+      );
   }
 
   /** Fills a region's item of a new, empty volume. */
@@ -193,21 +222,25 @@ export class Space {
     for (let copy = 0; copy < 2; copy++) {
       const ready = this.#ready[copy as 0 | 1];
       while (ready.length < count) {
+        this.#preferRegion(this.#regionOf(this.#pageGoal[copy as 0 | 1]));
         const status = this.#allocate(this.#pageGoal[copy as 0 | 1], READY_RUN_BLOCKS, PAGE_BLOCKS);
         if (status < 0) return status;
         const start = this.#core.f64[this.#result >> 3] as number;
         const taken = this.#core.u32[(this.#result + 8) >> 2] as number;
         const whole = taken - (taken % PAGE_BLOCKS);
         if (whole < taken) this.#giveBack(start + whole, taken - whole);
-        for (let block = start + whole - PAGE_BLOCKS; block >= start; block -= PAGE_BLOCKS) ready.push(block);
+        for (let block = start + whole - PAGE_BLOCKS; block >= start; block -= PAGE_BLOCKS)
+          ready.push(block);
         this.#pageGoal[copy as 0 | 1] = Math.min(start + taken, this.#geometry.blockCount - 1);
       }
     }
     return 0;
   }
 
-  get readyPageTarget(): number {
-    return READY_PAGES;
+  /** Has a goal's region in memory, so that the allocator does not turn to one that is: copies must lie far apart. */
+  #preferRegion(region: number): void {
+    if (this.#core.exports.space_region_free(this.#base, region) < PAGE_BLOCKS) return;
+    if (this.#freeFrames.length > 0 || this.#evictOne()) this.#requireAttached(region);
   }
 
   get readyPageCount(): number {
@@ -247,7 +280,10 @@ export class Space {
     this.allocatedStart = this.#core.f64[this.#result >> 3] as number;
     this.allocatedCount = this.#core.u32[(this.#result + 8) >> 2] as number;
     this.#unreferenced.set(this.allocatedStart, this.allocatedCount);
-    this.#dataGoal = Math.min(this.allocatedStart + this.allocatedCount, this.#geometry.blockCount - 1);
+    this.#dataGoal = Math.min(
+      this.allocatedStart + this.allocatedCount,
+      this.#geometry.blockCount - 1,
+    );
     return 0;
   }
 
@@ -276,18 +312,36 @@ export class Space {
     if (used === 1) return;
     const status = this.#core.exports.space_mark(this.#base, start, count);
     if (status < 0) {
-      throw new FsError(EIO, "space/replayed-run-in-use", `Cannot replay: blocks ${start} to ${start + count - 1} are in use (${status})`);
+      throw new FsError(
+        EIO,
+        "space/replayed-run-in-use",
+        `Cannot replay: blocks ${start} to ${start + count - 1} are in use (${status})`,
+      );
     }
     this.#markDirty(region);
   }
 
   #allocate(goal: number, count: number, minCount: number): number {
-    const status = this.#core.exports.space_alloc(this.#base, goal, count, minCount, 0, this.#result);
+    const status = this.#core.exports.space_alloc(
+      this.#base,
+      goal,
+      count,
+      minCount,
+      0,
+      this.#result,
+    );
     if (status === -EAGAIN) {
       const region = this.#core.u32[(this.#result + 12) >> 2] as number;
       if (this.#freeFrames.length === 0 && !this.#evictOne()) {
         // Every bitmap in memory is dirty: take what there is.
-        return this.#core.exports.space_alloc(this.#base, goal, count, minCount, SPACE_ATTACHED_ONLY, this.#result);
+        return this.#core.exports.space_alloc(
+          this.#base,
+          goal,
+          count,
+          minCount,
+          SPACE_ATTACHED_ONLY,
+          this.#result,
+        );
       }
       throw new Retry((resume) => this.#load(region, resume));
     }
@@ -325,7 +379,12 @@ export class Space {
       const region = this.#dirtyList[i] as number;
       if (this.#core.exports.space_attached(this.#base, region) !== 0) continue;
       const status = yield (resume) => this.#load(region, resume);
-      if (status < 0) throw new FsError(EIO, "space/bitmap", `Cannot read the bitmap of region ${region}: error ${status}`);
+      if (status < 0)
+        throw new FsError(
+          EIO,
+          "space/bitmap",
+          `Cannot read the bitmap of region ${region}: error ${status}`,
+        );
     }
   }
 
@@ -376,7 +435,12 @@ export class Space {
       const status = yield (resume) => this.#pool.read(0, block, frame, this.#bitmapBytes, resume);
       const bad =
         status < 0 ||
-        core.exports.xxh3_64_verify_units(frame, this.#bitmapBytes, 1, this.#checksums + region * 8) >= 0;
+        core.exports.xxh3_64_verify_units(
+          frame,
+          this.#bitmapBytes,
+          1,
+          this.#checksums + region * 8,
+        ) >= 0;
       if (!bad) {
         this.#attach(region, frame);
         return 0;
@@ -402,7 +466,8 @@ export class Space {
     for (let turns = 0; turns < 2 * count; turns++) {
       if (this.#clock >= this.#attachedRegions.length) this.#clock = 0;
       const region = this.#attachedRegions[this.#clock] as number;
-      const kept = this.#dirty[region] === 1 || this.#writing[region] === 1 || this.#holdsTaken(region);
+      const kept =
+        this.#dirty[region] === 1 || this.#writing[region] === 1 || this.#holdsTaken(region);
       if (kept || this.#used[region] === 1) {
         if (!kept) this.#used[region] = 0;
         this.#clock++;
@@ -411,7 +476,9 @@ export class Space {
       const address = this.#core.exports.space_attached(this.#base, region) >>> 0;
       this.#core.exports.space_detach(this.#base, region);
       this.#freeFrames.push(address);
-      this.#attachedRegions[this.#clock] = this.#attachedRegions[this.#attachedRegions.length - 1] as number;
+      this.#attachedRegions[this.#clock] = this.#attachedRegions[
+        this.#attachedRegions.length - 1
+      ] as number;
       this.#attachedRegions.pop();
       return true;
     }
@@ -420,8 +487,10 @@ export class Space {
 
   /** Whether the bitmap in memory says more than the one on disk although the region is clean. */
   #holdsTaken(region: number): boolean {
-    for (const ready of this.#ready) for (const block of ready) if (this.#regionOf(block) === region) return true;
-    for (const start of this.#unreferenced.keys()) if (this.#regionOf(start) === region) return true;
+    for (const ready of this.#ready)
+      for (const block of ready) if (this.#regionOf(block) === region) return true;
+    for (const start of this.#unreferenced.keys())
+      if (this.#regionOf(start) === region) return true;
     return false;
   }
 
@@ -452,7 +521,11 @@ export class Space {
       const address = this.#images + images.length * this.#bitmapBytes;
       core.exports.bytes_copy(address, bitmap, this.#bitmapBytes);
       imageOf.set(region, address);
-      images.push({ region, address, slot: this.#state[region] === REGION_STATE_EMPTY ? 0 : 1 - (this.#slot[region] as number) });
+      images.push({
+        region,
+        address,
+        slot: this.#state[region] === REGION_STATE_EMPTY ? 0 : 1 - (this.#slot[region] as number),
+      });
       this.#dirty[region] = 0;
       this.#writing[region] = 1;
     }
@@ -468,7 +541,8 @@ export class Space {
     this.#closingBlocks = this.pendingBlocks;
     this.#pending = [];
     this.pendingBlocks = 0;
-    for (let i = 0; i < this.#closing.length; i += 2) clear(this.#closing[i] as number, this.#closing[i + 1] as number);
+    for (let i = 0; i < this.#closing.length; i += 2)
+      clear(this.#closing[i] as number, this.#closing[i + 1] as number);
     for (const ready of this.#ready) for (const block of ready) clear(block, PAGE_BLOCKS);
     for (const [start, count] of this.#unreferenced) clear(start, count);
     for (const image of images) encode(image);
@@ -499,7 +573,8 @@ export class Space {
       }
     }
     while (inFlight > 0) yield wait;
-    if (failed < 0) throw new FsError(EIO, "space/bitmap-write", `Cannot write a bitmap: error ${failed}`);
+    if (failed < 0)
+      throw new FsError(EIO, "space/bitmap-write", `Cannot write a bitmap: error ${failed}`);
   }
 
   /** The checkpoint is durable: what it freed can be handed out. Returns the freed runs as pairs, for discard. */
@@ -508,10 +583,15 @@ export class Space {
       this.#slot[image.region] = image.slot;
       this.#state[image.region] = REGION_STATE_MAPPED;
       this.#writing[image.region] = 0;
-      this.#core.exports.xxh3_64(image.address, this.#bitmapBytes, this.#checksums + image.region * 8);
+      this.#core.exports.xxh3_64(
+        image.address,
+        this.#bitmapBytes,
+        this.#checksums + image.region * 8,
+      );
     }
     const freed = this.#closing;
-    for (let i = 0; i < freed.length; i += 2) this.#giveBack(freed[i] as number, freed[i + 1] as number);
+    for (let i = 0; i < freed.length; i += 2)
+      this.#giveBack(freed[i] as number, freed[i + 1] as number);
     this.#closing = [];
     this.#closingBlocks = 0;
     return freed;

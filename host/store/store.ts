@@ -19,7 +19,7 @@ import type { Done } from "../device/device.ts";
 import type { Geometry } from "../format/geometry.ts";
 import { ENTRY_ALLOCATE, ENTRY_FREE } from "../format/journal_record.ts";
 import { TREE_FS, TREE_POOL, TREE_SPACE } from "../format/page_pointer.ts";
-import { type Journal, JOURNAL_MEMORY_BYTES } from "../journal/journal.ts";
+import { JOURNAL_MEMORY_BYTES, type Journal } from "../journal/journal.ts";
 import type { Pool } from "../pool/pool.ts";
 import { INTENT_SHRINK, type ItemStore } from "./item_store.ts";
 import { FRAMES_PER_OPERATION, PageStore } from "./page_store.ts";
@@ -32,7 +32,11 @@ const SCRATCH_BYTES = 8400;
 /** What a checkpoint must free to be worth waiting for: it takes about as many blocks as it replaces of its own. */
 const CHECKPOINT_GAIN_BLOCKS = 512;
 
-type Log = (level: "info" | "warn" | "error", event: string, fields: Record<string, unknown>) => void;
+type Log = (
+  level: "info" | "warn" | "error",
+  event: string,
+  fields: Record<string, unknown>,
+) => void;
 
 export interface StoreOptions {
   readonly core: Core;
@@ -160,7 +164,10 @@ export class Store implements ItemStore {
     if (this.replaying) return this.#beginReplay();
     const dirty = pages.dirtyFrames;
     if (dirty > pages.frameCount >> 1) this.requestCheckpoint();
-    if (dirty > (pages.frameCount >> 2) * 3 || !pages.makeFree(FRAMES_PER_OPERATION + this.#checkpointFrames)) {
+    if (
+      dirty > (pages.frameCount >> 2) * 3 ||
+      !pages.makeFree(FRAMES_PER_OPERATION + this.#checkpointFrames)
+    ) {
       this.#waitForCheckpoint();
     }
     if (this.journal.failed < 0) return this.journal.failed;
@@ -174,7 +181,8 @@ export class Store implements ItemStore {
     const free = space.freeBlocks - this.blocksOwed();
     if (intent === INTENT_SHRINK) {
       // The last of the reserve serves removals even when a checkpoint has nothing to give back.
-      if (free < space.reserveBlocks >> 3 && space.pendingBlocks > CHECKPOINT_GAIN_BLOCKS) this.#waitForCheckpoint();
+      if (free < space.reserveBlocks >> 3 && space.pendingBlocks > CHECKPOINT_GAIN_BLOCKS)
+        this.#waitForCheckpoint();
       return 0;
     }
     return free < space.reserveBlocks ? this.#noSpace(-ENOSPC, space.reserveBlocks - free) : 0;
@@ -271,7 +279,8 @@ export class Store implements ItemStore {
 
   put(oid: number, type: number, offset: number, valueAddress: number, valueLength: number): void {
     this.#change();
-    if (!this.replaying) this.journal.appendPut(TREE_FS, oid, type, offset, valueAddress, valueLength);
+    if (!this.replaying)
+      this.journal.appendPut(TREE_FS, oid, type, offset, valueAddress, valueLength);
     this.#guard(() => this.fsTree.put(oid, type, offset, valueAddress, valueLength));
   }
 
@@ -350,7 +359,8 @@ export class Store implements ItemStore {
     try {
       change();
     } catch (error) {
-      const cause = error instanceof Retry ? new Error("a key was changed that had not been looked at") : error;
+      const cause =
+        error instanceof Retry ? new Error("a key was changed that had not been looked at") : error;
       this.fault(cause);
       throw cause;
     }

@@ -19,7 +19,14 @@ import {
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import { PAGE_BYTES } from "../format/geometry.ts";
-import { PAGE_LEVEL, PAGE_SLOT_COUNT, POINTER_BYTES, ROOT_BYTES, ROOT_LEVEL, ROOT_TREE_ID } from "../format/page_pointer.ts";
+import {
+  PAGE_LEVEL,
+  PAGE_SLOT_COUNT,
+  POINTER_BYTES,
+  ROOT_BYTES,
+  ROOT_LEVEL,
+  ROOT_TREE_ID,
+} from "../format/page_pointer.ts";
 import type { PageStore } from "./page_store.ts";
 
 /** A pointer's item in an interior page: key and slot, and the value. */
@@ -66,7 +73,14 @@ export class Tree {
 
   /** True if the key exists; sets key and value. */
   find(oid: number, type: number, offset: number): boolean {
-    const status = this.#core.exports.tree_find(this.#pages.cache, this.root, this.#path, oid, type, offset);
+    const status = this.#core.exports.tree_find(
+      this.#pages.cache,
+      this.root,
+      this.#path,
+      oid,
+      type,
+      offset,
+    );
     if (status < 0) this.#failed(status);
     this.#takePath();
     return status === 1;
@@ -74,7 +88,14 @@ export class Tree {
 
   /** Moves to the first entry at or after the key. */
   seek(oid: number, type: number, offset: number): boolean {
-    const status = this.#core.exports.tree_seek(this.#pages.cache, this.root, this.#path, oid, type, offset);
+    const status = this.#core.exports.tree_seek(
+      this.#pages.cache,
+      this.root,
+      this.#path,
+      oid,
+      type,
+      offset,
+    );
     if (status < 0) this.#failed(status);
     this.#takePath();
     return status === 1;
@@ -82,7 +103,14 @@ export class Tree {
 
   /** Moves to the last entry at or before the key. */
   seekLast(oid: number, type: number, offset: number): boolean {
-    const status = this.#core.exports.tree_seek_last(this.#pages.cache, this.root, this.#path, oid, type, offset);
+    const status = this.#core.exports.tree_seek_last(
+      this.#pages.cache,
+      this.root,
+      this.#path,
+      oid,
+      type,
+      offset,
+    );
     if (status < 0) this.#failed(status);
     this.#takePath();
     return status === 1;
@@ -97,7 +125,13 @@ export class Tree {
   }
 
   /** Inserts or replaces. Returns true if the key is new. */
-  put(oid: number, type: number, offset: number, valueAddress: number, valueLength: number): boolean {
+  put(
+    oid: number,
+    type: number,
+    offset: number,
+    valueAddress: number,
+    valueLength: number,
+  ): boolean {
     const { exports } = this.#core;
     const { cache, generation } = this.#pages;
     const fast = exports.tree_put_fast(
@@ -126,17 +160,30 @@ export class Tree {
       }
       this.#makeRoom(depth - 1, CHILD_ITEM_BYTES);
     }
-    throw new FsError(EUCLEAN, "tree/no-room", `Cannot insert into tree ${this.treeId}: splitting does not make room`);
+    throw new FsError(
+      EUCLEAN,
+      "tree/no-room",
+      `Cannot insert into tree ${this.treeId}: splitting does not make room`,
+    );
   }
 
   /** Removes a key that exists. */
   remove(oid: number, type: number, offset: number): void {
     const { exports } = this.#core;
     const { cache, generation } = this.#pages;
-    const fast = exports.tree_remove_fast(cache, this.root, this.#path, oid, type, offset, generation);
+    const fast = exports.tree_remove_fast(
+      cache,
+      this.root,
+      this.#path,
+      oid,
+      type,
+      offset,
+      generation,
+    );
     if (fast === 1) {
       const leaf = this.#depth() - 1;
-      if (leaf > 0 && exports.page_live_bytes(this.#pageAt(leaf)) < MERGE_BELOW_BYTES) this.#shrink(leaf);
+      if (leaf > 0 && exports.page_live_bytes(this.#pageAt(leaf)) < MERGE_BELOW_BYTES)
+        this.#shrink(leaf);
       return;
     }
     const found = this.find(oid, type, offset);
@@ -155,7 +202,11 @@ export class Tree {
     if (status === -EAGAIN) {
       throw this.#pages.missing(this.#core.u32[(this.#path + PATH_MISSING_POINTER) >> 2] as number);
     }
-    throw new FsError(EUCLEAN, "tree/walk", `Cannot walk tree ${this.treeId}: its levels do not fit (${status})`);
+    throw new FsError(
+      EUCLEAN,
+      "tree/walk",
+      `Cannot walk tree ${this.treeId}: its levels do not fit (${status})`,
+    );
   }
 
   #takePath(): void {
@@ -228,7 +279,8 @@ export class Tree {
     const levelOfPage = this.#core.view.getUint8(page + PAGE_LEVEL);
     const fresh = this.#pages.create(levelOfPage, this.treeId, this.#pointer);
     const right = this.#pages.frameAddress(fresh);
-    exports.page_split(page, right, this.#slotAt(level));
+    // In an interior page the new child goes behind the one that was taken.
+    exports.page_split(page, right, this.#slotAt(level) + (levelOfPage > 0 ? 1 : 0));
     exports.page_key(right, 0, this.#keyScratch);
     const at = this.#insertChild(parent, this.#slotAt(level - 1) + 1);
     assert(at !== 0, "no room for a pointer that was made room for");
@@ -299,7 +351,8 @@ export class Tree {
     const right = this.#cached(rightPointer);
     if (left < 0 || right < 0) return false;
     const rightPage = this.#pages.frameAddress(right);
-    const bytes = exports.page_live_bytes(this.#pages.frameAddress(left)) + exports.page_live_bytes(rightPage);
+    const bytes =
+      exports.page_live_bytes(this.#pages.frameAddress(left)) + exports.page_live_bytes(rightPage);
     if (bytes > MERGED_BYTES_MAX) return false;
     if (!this.#pages.isOpen(this.#pages.frameAddress(left))) {
       left = this.#pages.copyOnWrite(left, leftPointer);
@@ -313,7 +366,11 @@ export class Tree {
 
   #cached(pointer: number): number {
     const { exports, view } = this.#core;
-    return exports.cache_find(this.#pages.cache, view.getUint32(pointer, true), view.getUint32(pointer + 4, true));
+    return exports.cache_find(
+      this.#pages.cache,
+      view.getUint32(pointer, true),
+      view.getUint32(pointer + 4, true),
+    );
   }
 
   /** While the root has one child only, and it is cached, the child becomes the root. */

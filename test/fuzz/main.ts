@@ -4,11 +4,17 @@
  */
 import { parseArgs } from "node:util";
 import { Prng } from "../../host/base/prng.ts";
+import { fuzzAllocator } from "./allocator.ts";
 import { fuzzChecksum } from "./checksum.ts";
+import { fuzzDirtyMap } from "./dirty_map.ts";
+import { fuzzPage } from "./page.ts";
 
 /** A target does `steps` random things and throws when something is wrong. A Wasm trap is always wrong. */
 const targets: Record<string, (random: Prng, steps: number) => void> = {
+  allocator: fuzzAllocator,
   checksum: fuzzChecksum,
+  dirtyMap: fuzzDirtyMap,
+  page: fuzzPage,
 };
 
 const STEPS_PER_ROUND = 200;
