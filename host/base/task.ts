@@ -12,7 +12,10 @@ export type Task<T> = Generator<Wait, T, number>;
  *
  * @param done Called exactly once, with the error that the task threw or null, and its result.
  */
-export function spawn<T>(task: Task<T>, done: (error: unknown, result: T | undefined) => void): void {
+export function spawn<T>(
+  task: Task<T>,
+  done: (error: unknown, result: T | undefined) => void,
+): void {
   let running = false;
   let pending = false;
   let pendingStatus = 0;

@@ -2,23 +2,14 @@
  * The data half of the file system: buffered writes, reads, sizes, fsync. Blocks that were written lie in the data pool
  * until the write-back has put them into extents; reads see them first.
  *
- * Bytes after the end of a file in its last block are undefined on disk, zero in a buffer: what makes a file grow past
- * an unaligned end brings that block into a buffer first.
+ * Bytes after the end of a file in its last block are zero, in a buffer and in what disk and journal together hold: so a
+ * file can grow without a look at its end. What cuts a block logs the rest of it in the same transaction.
  *
  * Nothing but this file and write-back changes a file's extents; both stop while a truncation waits for pieces in
  * flight.
  */
 import { assert } from "../base/assert.ts";
-import {
-  EFBIG,
-  EINVAL,
-  EIO,
-  EISDIR,
-  ENXIO,
-  EOPNOTSUPP,
-  EROFS,
-  ESTALE,
-} from "../base/errno.ts";
+import { EFBIG, EINVAL, EIO, EISDIR, ENXIO, EOPNOTSUPP, EROFS, ESTALE } from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
 import { retrying, spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
@@ -49,7 +40,7 @@ import {
   storeInodeData,
 } from "./inode_data.ts";
 import { Reader } from "./reader.ts";
-import { type Writeback } from "./writeback.ts";
+import type { Writeback } from "./writeback.ts";
 
 /** 8 PiB: every offset stays an exact integer. */
 export const FILE_BYTES_MAX: number = 2 ** 53 - BLOCK_BYTES;
@@ -176,7 +167,6 @@ export class FileData implements DataHooks {
     const tailPartial = end % BLOCK_BYTES !== 0 && end < file.size;
     if (headPartial) this.#bringBlock(file, first);
     if (tailPartial && (last !== first || !headPartial)) this.#bringBlock(file, last);
-    this.#bringEnd(file, offset);
     if (file.hasInline && first > 0) this.#bringBlock(file, 0);
 
     if (runAddress !== 0 && !headPartial && address % BLOCK_BYTES === 0) {
@@ -366,12 +356,6 @@ export class FileData implements DataHooks {
     this.#core.exports.bytes_fill(buffer, 0, BLOCK_BYTES);
     this.#core.exports.bytes_copy(buffer, at, length);
     this.#insert(file, 0, 1, buffer);
-  }
-
-  /** Before a change at or after `offset` makes the file grow: its last, partial block must be buffered, zero-padded. */
-  #bringEnd(file: DirtyFile, offset: number): void {
-    if (offset <= file.size || file.size % BLOCK_BYTES === 0) return;
-    this.#bringBlock(file, Math.floor(file.size / BLOCK_BYTES));
   }
 
   /** Reads one block through the verified path and buffers it, unless something newer is there by then. */
@@ -564,10 +548,9 @@ export class FileData implements DataHooks {
         return error;
       }
       if (this.#isLoggable(file)) {
-        yield* retrying(() => {
-          if (!this.#writeback.putInlineNow(file)) this.#log(file);
+        return yield* retrying(() => {
+          return this.#writeback.putInlineNow(file) ? 0 : this.#log(file);
         });
-        return 0;
       }
       if (this.#store.faulted !== null) return -EIO;
       const dirty = this.#core.exports.dirty_count(this.pool.dirtyBase, file.map);
@@ -585,9 +568,10 @@ export class FileData implements DataHooks {
     );
   }
 
-  #log(file: DirtyFile): void {
-    if (file.unlogged === null || file.unlogged.length === 0) return;
-    if (this.#store.begin(INTENT_SHRINK) < 0) return;
+  #log(file: DirtyFile): number {
+    if (file.unlogged === null || file.unlogged.length === 0) return 0;
+    const begun = this.#store.begin(INTENT_SHRINK);
+    if (begun < 0) return begun;
     this.#appendBlocks(file, file.unlogged);
     this.#store.commit();
     for (let i = 0; i < file.unlogged.length; i++) file.logged.push(file.unlogged[i] as number);
@@ -598,6 +582,7 @@ export class FileData implements DataHooks {
     if (this.#loggedBlocks > LOGGED_BLOCKS_SOFT) {
       this.#startWriteback([...this.#files.values()].filter((other) => other.logged.length > 0));
     }
+    return 0;
   }
 
   /** Appends DATA entries for those of the listed blocks that are still buffered. */
@@ -689,6 +674,12 @@ export class FileData implements DataHooks {
     this.#settle(file);
   }
 
+  /** A replayed inode holds newer times than what was buffered. */
+  replayInode(ino: number): void {
+    const file = this.#files.get(ino);
+    if (file !== undefined) file.timesDirty = false;
+  }
+
   replayTruncate(ino: number, size: number): void {
     const file = this.#files.get(ino);
     if (file !== undefined) this.#truncateBuffers(file, size);
@@ -733,22 +724,20 @@ export class FileData implements DataHooks {
 
   truncatePrepare(ino: number, size: number, newSize: number): number {
     if (newSize > FILE_BYTES_MAX) return -EFBIG;
-    let file = this.#files.get(ino);
-    if (file !== undefined && file.inFlight > 0) {
-      const busy = file;
+    const busy = this.#files.get(ino);
+    if (busy !== undefined && busy.inFlight > 0) {
       throw new Retry((resume) => busy.whenIdle(resume));
     }
-    const current = file?.size ?? size;
-    if (newSize > current) {
-      if (current % BLOCK_BYTES !== 0) {
-        const opened = this.#fileForWrite(ino);
-        if (typeof opened === "number") return opened;
-        file = opened;
-        this.#bringEnd(file, newSize);
-      }
-      return 0;
-    }
+    if (newSize > (busy?.size ?? size)) return 0;
     const from = Math.ceil(newSize / BLOCK_BYTES);
+    const cutBlock = Math.floor(newSize / BLOCK_BYTES);
+    if (cutBlock < from && this.#extents.overlapping(ino, cutBlock, from, 1).length > 0) {
+      // What the extent holds after the new end would be seen again when the file grows: the block is written anew.
+      const file = this.#fileForWrite(ino);
+      if (typeof file === "number") return file;
+      this.#bringBlock(file, cutBlock);
+      if (this.#loggedBlocks >= LOGGED_BLOCKS_MAX) this.#waitForLogged();
+    }
     const overlapping = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX + 1);
     if (overlapping.length > CUT_EXTENTS_MAX) {
       throw new Retry((resume) => {
@@ -771,8 +760,19 @@ export class FileData implements DataHooks {
       if (newSize === 0) this.#store.remove(ino, ITEM_INLINE, 0);
       else this.#store.put(ino, ITEM_INLINE, 0, kept, newSize);
     }
+    const cutBlock = Math.floor(newSize / BLOCK_BYTES);
+    const shrinks = file !== undefined && newSize < file.size;
     this.#store.logTruncate(ino, newSize);
-    if (file !== undefined) this.#truncateBuffers(file, newSize);
+    if (file === undefined) return lost;
+    const isCut = shrinks && cutBlock < from && this.#find(file, cutBlock);
+    if (isCut) this.#touchTimes(file);
+    this.#truncateBuffers(file, newSize);
+    if (isCut) {
+      this.#appendBlocks(file, [cutBlock, 1]);
+      file.logged.push(cutBlock, 1);
+      file.loggedBlocks++;
+      this.#loggedBlocks++;
+    }
     return lost;
   }
 
@@ -853,6 +853,22 @@ export class FileData implements DataHooks {
     this.#settle(file);
   }
 
+  /** Throws a Retry that ends when less buffered data is in the journal alone. */
+  #waitForLogged(): never {
+    this.#startWriteback([...this.#files.values()].filter((other) => other.logged.length > 0));
+    throw new Retry((resume) => this.#progressWaiters.push(resume));
+  }
+
+  /** Whether the journal alone holds data of blocks [from, to), so that it would come back if they were dropped. */
+  #isLogged(file: DirtyFile, from: number, to: number): boolean {
+    for (let i = 0; i < file.logged.length; i += 2) {
+      const first = file.logged[i] as number;
+      const end = Math.min(first + (file.logged[i + 1] as number), to);
+      for (let block = Math.max(first, from); block < end; block++) if (this.#find(file, block)) return true;
+    }
+    return false;
+  }
+
   /** Makes the file's buffered data part of the journal before what the open transaction is about to append. */
   orderData(ino: number): void {
     const file = this.#files.get(ino);
@@ -895,10 +911,10 @@ export class FileData implements DataHooks {
       stop === file.size ? Math.ceil(stop / BLOCK_BYTES) : Math.floor(stop / BLOCK_BYTES);
     const headBlock = Math.floor(offset / BLOCK_BYTES);
     const tailBlock = Math.floor(stop / BLOCK_BYTES);
+    if (this.#isLogged(file, firstWhole, lastWhole)) this.#waitForLogged();
     if (file.hasInline) this.#bringBlock(file, 0);
     if (offset < stop && headBlock < firstWhole) this.#bringBlock(file, headBlock);
     if (offset < stop && tailBlock >= lastWhole) this.#bringBlock(file, tailBlock);
-    if (grow && end > file.size) this.#bringEnd(file, end);
     const begun = this.#store.begin(INTENT_GROW);
     if (begun < 0) return begun;
     const inode = this.#store.get(ino, ITEM_INODE, 0);
@@ -909,6 +925,8 @@ export class FileData implements DataHooks {
       // Much fragmented: this part now, the caller is asked to come again by a wait that ends at once.
       overlapping = overlapping.slice(0, CUT_EXTENTS_MAX);
     }
+    const dropsInline =
+      firstWhole === 0 && lastWhole > 0 && this.#store.get(ino, ITEM_INLINE, 0) !== 0;
     const { exports } = this.#core;
     const zeroTail = (block: number, from: number, to: number): void => {
       if (from < to && this.#find(file, block))
@@ -930,6 +948,10 @@ export class FileData implements DataHooks {
       exports.dirty_drop(this.pool.dirtyBase, file.map, firstWhole, lastWhole - firstWhole);
       this.pool.drain();
     }
+    if (dropsInline) {
+      this.#store.remove(ino, ITEM_INLINE, 0);
+      file.hasInline = false;
+    }
     const last = overlapping[overlapping.length - 1];
     const cutEnd =
       overlapping.length === CUT_EXTENTS_MAX && last !== undefined
@@ -938,6 +960,8 @@ export class FileData implements DataHooks {
     const lost = this.#extents.cut(ino, overlapping, firstWhole, Math.min(cutEnd, lastWhole));
     this.#touchTimes(file);
     let size = inodeSize(this.#core, this.#inode);
+    // Where the buffered end of the file is dropped, no write will tell the tree how long the file is.
+    if (lastWhole * BLOCK_BYTES >= file.size) size = Math.max(size, file.size);
     if (grow && end > file.size) {
       file.size = end;
       size = end;

@@ -8,6 +8,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import {
+  EBUSY,
   EEXIST,
   EFBIG,
   EINVAL,
@@ -87,6 +88,8 @@ import { Xattrs } from "./xattr.ts";
 const LINKS_MAX = 0xfffffffe;
 const SYMLINK_BYTES_MAX = 4095;
 const REAP_ITEMS = 64;
+/** What makeNode makes: regular file, FIFO, character and block device, socket. */
+const NODE_TYPES: ReadonlySet<number> = new Set([S_IFREG, 0o010000, S_IFCHR, 0o060000, 0o140000]);
 /** Directories deeper than this are refused as new parents of directories: bounds the walk to the root. */
 const DEPTH_MAX = 1_000_000;
 
@@ -100,6 +103,8 @@ export class Namespace {
   readonly #references: ReferenceTable = new ReferenceTable();
   /** Inodes without a name that somebody still holds. */
   readonly #unlinked = new Set<number>();
+  /** Those of them that were made without one: only they may be given a name. */
+  readonly #linkable = new Set<number>();
   readonly readOnly: boolean;
 
   constructor(options: {
@@ -124,6 +129,7 @@ export class Namespace {
 
   lookup(parent: number, nameAddress: number, nameLength: number, out: Attributes): number {
     const bad = this.#nameProblem(nameAddress, nameLength);
+    if (bad === -EEXIST) return this.#lookupDots(parent, nameLength, out);
     if (bad !== 0) return bad;
     if (!this.#directory.find(parent, nameAddress, nameLength)) {
       const record = this.#inodes.record(0);
@@ -132,6 +138,13 @@ export class Namespace {
       return this.#inodes.isDirectory(record) ? -ENOENT : -ENOTDIR;
     }
     return this.getAttributes(this.#directory.ino, out);
+  }
+
+  /** "." and "..": no entries, but names of every directory. */
+  #lookupDots(ino: number, nameLength: number, out: Attributes): number {
+    const parent = this.parentOf(ino);
+    if (parent < 0) return parent;
+    return this.getAttributes(nameLength === 1 ? ino : parent, out);
   }
 
   getAttributes(ino: number, out: Attributes): number {
@@ -193,10 +206,15 @@ export class Namespace {
       const prepared = this.#hooks.truncatePrepare(ino, size, change.size);
       if (prepared < 0) return prepared;
     }
+    const capability =
+      (set & (SET_UID | SET_GID | SET_SIZE | SET_KILL_PRIVILEGES)) !== 0 &&
+      this.#isRegular(record) &&
+      this.#xattrs.lookAtCapability(ino, record);
     inodes.readClock();
     // Buffered times become the inode's, then the explicit ones.
     inodes.setTime(record, INODE_MTIME, INODE_MTIME_NS, out.mtime, out.mtimeNs);
     this.#applyChange(record, change);
+    if (capability) this.#xattrs.dropCapability(ino, record);
     if (resize) {
       const freed = this.#hooks.truncateApply(ino, size, change.size);
       inodes.setU64(record, INODE_SIZE, change.size);
@@ -214,7 +232,7 @@ export class Namespace {
     const inodes = this.#inodes;
     const { set } = change;
     let mode = inodes.mode(record);
-    const regular = (mode & S_IFMT) === S_IFREG;
+    const regular = this.#isRegular(record);
     if ((set & SET_MODE) !== 0) mode = (mode & S_IFMT) | (change.mode & 0o7777);
     if ((set & SET_UID) !== 0) inodes.setU32(record, INODE_UID, change.uid);
     if ((set & SET_GID) !== 0) inodes.setU32(record, INODE_GID, change.gid);
@@ -233,20 +251,28 @@ export class Namespace {
     else inodes.touchCtime(record);
   }
 
-  /** A write by someone without the right to keep them drops set-user-id and set-group-id. */
+  #isRegular(record: number): boolean {
+    return (this.#inodes.mode(record) & S_IFMT) === S_IFREG;
+  }
+
+  /** A write by someone without the right to keep them drops set-user-id, set-group-id and capabilities. */
   killPrivileges(ino: number): number {
     const inodes = this.#inodes;
     const record = inodes.record(0);
     const status = inodes.load(ino, record);
     if (status < 0) return status;
     const mode = inodes.mode(record);
-    if ((mode & S_IFMT) !== S_IFREG || withoutPrivileges(mode) === mode) return 0;
+    // Before begin: nearly every file has none, and this runs for each write.
+    const held = withoutPrivileges(mode) !== mode || this.#xattrs.lookAtCapability(ino, record);
+    if (!this.#isRegular(record) || !held) return 0;
     const begun = this.#store.begin(INTENT_SHRINK);
     if (begun < 0) return begun;
     inodes.load(ino, record);
+    const capability = this.#xattrs.lookAtCapability(ino, record);
     inodes.readClock();
     inodes.setMode(record, withoutPrivileges(mode));
     inodes.touchCtime(record);
+    if (capability) this.#xattrs.dropCapability(ino, record);
     inodes.put(ino, record);
     this.#store.commit();
     return 0;
@@ -262,6 +288,9 @@ export class Namespace {
     out: Attributes,
   ): number {
     if ((node.mode & S_IFMT) === 0) node.mode |= S_IFREG;
+    const type = node.mode & S_IFMT;
+    if (type === S_IFDIR) return -EPERM;
+    if (!NODE_TYPES.has(type)) return -EINVAL;
     return this.#make(parent, nameAddress, nameLength, node, 0, 0, out);
   }
 
@@ -371,6 +400,7 @@ export class Namespace {
     this.#store.put(0, ITEM_ORPHAN, ino, this.#store.scratchAddress, 0);
     this.#store.commit();
     this.#unlinked.add(ino);
+    this.#linkable.add(ino);
     inodes.attributes(record, ino, out);
     return 0;
   }
@@ -400,12 +430,14 @@ export class Namespace {
     if (!this.#directory.hasRoom(newParent, nameAddress, nameLength)) return -ENOSPC;
     const links = inodes.u32(record, INODE_NLINK);
     if (links >= LINKS_MAX) return -EMLINK;
-    const orphan = links === 0 && this.#isOrphan(ino);
+    // What was unlinked stays so, though somebody holds it: its data may be on the way out already.
+    const orphan = links === 0 && this.#linkable.has(ino) && this.#isOrphan(ino);
     if (links === 0 && !orphan) return -ENOENT;
     inodes.readClock();
     if (orphan) {
       this.#store.remove(0, ITEM_ORPHAN, ino);
       this.#unlinked.delete(ino);
+      this.#linkable.delete(ino);
     }
     this.#directory.add(
       newParent,
@@ -431,7 +463,7 @@ export class Namespace {
   unlink(parent: number, nameAddress: number, nameLength: number): number {
     const inodes = this.#inodes;
     const bad = this.#nameProblem(nameAddress, nameLength);
-    if (bad !== 0) return bad;
+    if (bad !== 0) return bad === -EEXIST ? -EISDIR : bad;
     const begun = this.#store.begin(INTENT_SHRINK);
     if (begun < 0) return begun;
     const directory = inodes.record(0);
@@ -769,6 +801,7 @@ export class Namespace {
 
   forget(ino: number, count: number): void {
     if (this.#references.subtract(ino, count) > 0) return;
+    this.#linkable.delete(ino);
     if (this.#unlinked.delete(ino) && !this.readOnly) this.#hooks.reap(ino);
   }
 
@@ -877,7 +910,7 @@ export class Namespace {
 
   #renameNameProblem(nameAddress: number, nameLength: number): number {
     const problem = this.#newNameProblem(nameAddress, nameLength);
-    return problem === -EEXIST ? -EINVAL : problem;
+    return problem === -EEXIST ? -EBUSY : problem;
   }
 }
 

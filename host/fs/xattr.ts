@@ -6,7 +6,6 @@ import { INODE_XATTRS } from "../format/inode.ts";
 import { ITEM_XATTR, ITEM_XATTR_DATA } from "../format/key.ts";
 import {
   XATTR_CHUNK_BYTES,
-  XATTR_CHUNKS_MAX,
   XATTR_HASH_SPAN,
   XATTR_INLINE_BYTES,
   XATTR_NAME,
@@ -24,18 +23,25 @@ const CHUNK_SPAN = 64;
 const LISTED_MAX = 65536;
 /** ACLs (system.posix_acl_*) are refused until they are enforced: a program then falls back to mode bits. */
 const PREFIXES = ["user.", "trusted.", "security."];
+const CAPABILITY = "security.capability";
 
 export class Xattrs {
   readonly #store: ItemStore;
   readonly #core: Core;
   readonly #inodes: InodeStore;
   readonly #value: number;
+  /** Address of the name CAPABILITY. */
+  readonly #capability: number;
 
   constructor(store: ItemStore, core: Core, inodes: InodeStore, layout: Layout) {
     this.#store = store;
     this.#core = core;
     this.#inodes = inodes;
     this.#value = layout.take(XATTR_NAME + 256 + XATTR_INLINE_BYTES, 8);
+    this.#capability = layout.take(CAPABILITY.length, 1);
+    for (let i = 0; i < CAPABILITY.length; i++) {
+      core.bytes[this.#capability + i] = CAPABILITY.charCodeAt(i);
+    }
   }
 
   get(
@@ -88,15 +94,13 @@ export class Xattrs {
     const status = this.#inodes.load(ino, record);
     if (status < 0) return status;
     const hash = this.#hash(nameAddress, nameLength);
-    for (let i = 0; i < XATTR_CHUNKS_MAX; i++)
-      this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
     const item = this.#store.get(ino, ITEM_XATTR, hash);
     const old = this.#find(ino, hash, nameAddress, nameLength);
     if (old === 0 && item !== 0) return -ENOSPC;
     if (old !== 0 && flags === XATTR_CREATE) return -EEXIST;
     if (old === 0 && flags === XATTR_REPLACE) return -ENODATA;
-    const oldChunks =
-      old === 0 ? 0 : xattrChunkCount(this.#core.view.getUint32(old + XATTR_VALUE_LENGTH, true));
+    const oldChunks = old === 0 ? 0 : this.#chunksOf(old);
+    this.#lookAtChunks(ino, hash, Math.max(oldChunks, xattrChunkCount(valueLength)));
     this.#inodes.readClock();
     this.#putValue(ino, hash, nameAddress, nameLength, valueAddress, valueLength, oldChunks);
     if (old === 0)
@@ -168,20 +172,57 @@ export class Xattrs {
     const status = this.#inodes.load(ino, record);
     if (status < 0) return status;
     const hash = this.#hash(nameAddress, nameLength);
-    for (let i = 0; i < XATTR_CHUNKS_MAX; i++)
-      this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
     const at = this.#find(ino, hash, nameAddress, nameLength);
     if (at === 0) return -ENODATA;
-    const chunks = xattrChunkCount(this.#core.view.getUint32(at + XATTR_VALUE_LENGTH, true));
+    const chunks = this.#chunksOf(at);
+    this.#lookAtChunks(ino, hash, chunks);
     this.#inodes.readClock();
-    this.#store.remove(ino, ITEM_XATTR, hash);
-    for (let i = 0; i < chunks; i++)
-      this.#store.remove(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
-    this.#inodes.setU32(record, INODE_XATTRS, this.#inodes.u32(record, INODE_XATTRS) - 1);
+    this.#drop(ino, record, hash, chunks);
     this.#inodes.touchCtime(record);
     this.#inodes.put(ino, record);
     this.#store.commit();
     return 0;
+  }
+
+  /**
+   * Whether a file has capabilities, which changes of its data or owner take away; looks at what dropCapability removes.
+   *
+   * @param record The inode's, loaded.
+   */
+  lookAtCapability(ino: number, record: number): boolean {
+    if (this.#inodes.u32(record, INODE_XATTRS) === 0) return false;
+    const hash = this.#hash(this.#capability, CAPABILITY.length);
+    const at = this.#find(ino, hash, this.#capability, CAPABILITY.length);
+    if (at === 0) return false;
+    this.#capabilityChunks = this.#chunksOf(at);
+    this.#lookAtChunks(ino, hash, this.#capabilityChunks);
+    return true;
+  }
+
+  /** What lookAtCapability found. */
+  #capabilityChunks = 0;
+
+  /** Removes the capabilities that lookAtCapability found; the caller puts the record. */
+  dropCapability(ino: number, record: number): void {
+    const hash = this.#hash(this.#capability, CAPABILITY.length);
+    this.#drop(ino, record, hash, this.#capabilityChunks);
+  }
+
+  #drop(ino: number, record: number, hash: number, chunks: number): void {
+    this.#store.remove(ino, ITEM_XATTR, hash);
+    for (let i = 0; i < chunks; i++) {
+      this.#store.remove(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
+    }
+    this.#inodes.setU32(record, INODE_XATTRS, this.#inodes.u32(record, INODE_XATTRS) - 1);
+  }
+
+  /** Parts of the value of the attribute whose item lies at an address. */
+  #chunksOf(item: number): number {
+    return xattrChunkCount(this.#core.view.getUint32(item + XATTR_VALUE_LENGTH, true));
+  }
+
+  #lookAtChunks(ino: number, hash: number, count: number): void {
+    for (let i = 0; i < count; i++) this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
   }
 
   /** Hash of the name, 1 to 2^44 − 1. */

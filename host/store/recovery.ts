@@ -43,6 +43,7 @@ export interface ReplayTarget {
     byteLength: number,
   ): void;
   replayDrop(ino: number, fileBlock: number, count: number): void;
+  replayInode(ino: number): void;
   replayTruncate(ino: number, size: number): void;
   replayRemoved(ino: number): void;
 }

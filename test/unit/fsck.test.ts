@@ -267,7 +267,7 @@ const cases: Case[] = [
         item.setUint32(16, item.getUint32(16, true) - 8, true);
         item.setUint32(20, item.getUint32(16, true), true);
       }),
-    codes: ["DFS-FSCK-BLOCK-LEAKED"],
+    codes: ["DFS-FSCK-BLOCK-LEAKED", "DFS-FSCK-FREE-COUNT"],
   },
   {
     name: "blocks in use that are marked free",
@@ -276,7 +276,7 @@ const cases: Case[] = [
         bitmap[100] = 0;
         item.setUint32(16, item.getUint32(16, true) + 8, true);
       }),
-    codes: ["DFS-FSCK-BLOCK-FREE"],
+    codes: ["DFS-FSCK-BLOCK-FREE", "DFS-FSCK-FREE-COUNT"],
   },
   {
     name: "blocks behind the device's end that are marked free",
@@ -292,7 +292,7 @@ const cases: Case[] = [
       editor.editItem(SPACE, { oid: 0, type: 16, offset: 0 }, (item) => {
         item.setUint32(16, item.getUint32(16, true) + 1, true);
       }),
-    codes: ["DFS-FSCK-REGION-COUNT"],
+    codes: ["DFS-FSCK-REGION-COUNT", "DFS-FSCK-FREE-COUNT"],
   },
   {
     name: "a region's longest free run",
@@ -306,12 +306,12 @@ const cases: Case[] = [
     name: "a region's state",
     change: (editor) =>
       editor.editItem(SPACE, { oid: 0, type: 16, offset: 0 }, (item) => item.setUint8(25, 7)),
-    codes: ["DFS-FSCK-REGION"],
+    codes: ["DFS-FSCK-REGION", "DFS-FSCK-FREE-COUNT"],
   },
   {
     name: "a region's item missing",
     change: (editor) => editor.removeItem(SPACE, { oid: 0, type: 16, offset: 0 }),
-    codes: ["DFS-FSCK-REGION"],
+    codes: ["DFS-FSCK-REGION", "DFS-FSCK-FREE-COUNT"],
   },
   {
     name: "an item of no known type",
