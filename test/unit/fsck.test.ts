@@ -292,7 +292,7 @@ const cases: Case[] = [
       editor.editItem(SPACE, { oid: 0, type: 16, offset: 0 }, (item) => {
         item.setUint32(16, item.getUint32(16, true) + 1, true);
       }),
-    codes: ["DFS-FSCK-REGION-COUNT", "DFS-FSCK-FREE-COUNT"],
+    codes: ["DFS-FSCK-FREE-COUNT", "DFS-FSCK-REGION-COUNT"],
   },
   {
     name: "a region's longest free run",
@@ -306,12 +306,12 @@ const cases: Case[] = [
     name: "a region's state",
     change: (editor) =>
       editor.editItem(SPACE, { oid: 0, type: 16, offset: 0 }, (item) => item.setUint8(25, 7)),
-    codes: ["DFS-FSCK-REGION", "DFS-FSCK-FREE-COUNT"],
+    codes: ["DFS-FSCK-FREE-COUNT", "DFS-FSCK-REGION"],
   },
   {
     name: "a region's item missing",
     change: (editor) => editor.removeItem(SPACE, { oid: 0, type: 16, offset: 0 }),
-    codes: ["DFS-FSCK-REGION", "DFS-FSCK-FREE-COUNT"],
+    codes: ["DFS-FSCK-FREE-COUNT", "DFS-FSCK-REGION"],
   },
   {
     name: "an item of no known type",
