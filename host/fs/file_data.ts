@@ -643,6 +643,14 @@ export class FileData implements DataHooks {
 
   // --- recovery ---
 
+  replayLook(ino: number): void {
+    const inode = this.#store.get(ino, ITEM_INODE, 0);
+    if (inode === 0) return;
+    const size = inodeSize(this.#core, inode);
+    this.#extents.lastBefore(ino, Math.ceil(size / BLOCK_BYTES));
+    this.#store.get(ino, ITEM_INLINE, 0);
+  }
+
   /** A DATA entry: buffered again, to be written to extents by the next checkpoint. */
   replayData(
     ino: number,
@@ -657,7 +665,8 @@ export class FileData implements DataHooks {
     if (typeof file === "number") return;
     const first = offset / BLOCK_BYTES;
     this.#copyIn(file, offset, address, byteLength, first, byteLength / BLOCK_BYTES);
-    file.size = Math.max(file.size, size);
+    if (this.#replayedTruncate === ino) file.size = size;
+    else file.size = Math.max(file.size, size);
     file.mtime = mtime;
     file.mtimeNs = mtimeNs;
     file.ctime = mtime;
@@ -678,9 +687,14 @@ export class FileData implements DataHooks {
   replayInode(ino: number): void {
     const file = this.#files.get(ino);
     if (file !== undefined) file.timesDirty = false;
+    this.#replayedTruncate = 0;
   }
 
+  /** File whose inode, which the same transaction puts later, still has the size from before a truncation. */
+  #replayedTruncate = 0;
+
   replayTruncate(ino: number, size: number): void {
+    this.#replayedTruncate = ino;
     const file = this.#files.get(ino);
     if (file !== undefined) this.#truncateBuffers(file, size);
   }

@@ -9,7 +9,7 @@ import { getI64, getU64 } from "../base/bytes.ts";
 import { EIO, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { RetryFailed, retrying, type Task } from "../base/task.ts";
-import { EXTENT_BLOCK_COUNT } from "../format/extent.ts";
+import { EXTENT_ADDRESSES, EXTENT_BLOCK_COUNT } from "../format/extent.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
 import {
   COMMIT_HEADER_BYTES,
@@ -33,6 +33,8 @@ import type { Store } from "./store.ts";
 
 /** The data half's part: buffered data that the journal alone holds. */
 export interface ReplayTarget {
+  /** Looks at what replayData will need, so that it need not wait. */
+  replayLook(ino: number): void;
   replayData(
     ino: number,
     offset: number,
@@ -177,12 +179,17 @@ function apply(store: Store, target: ReplayTarget, from: number, to: number): vo
     if (kind === ENTRY_PUT || kind === ENTRY_REMOVE) {
       store.get(getU64(view, at + 8), view.getUint8(at + 1), getU64(view, at + 16));
     }
+    if (kind === ENTRY_DATA) target.replayLook(getU64(view, at + 8));
   }
-  for (let at = from; at < to; at += entryLength(view, at, to)) applyEntry(store, target, at);
+  const taken = new Set<number>();
+  for (let at = from; at < to; at += entryLength(view, at, to)) {
+    applyEntry(store, target, at, taken);
+  }
   store.commit();
 }
 
-function applyEntry(store: Store, target: ReplayTarget, at: number): void {
+/** @param taken Starts of the runs that the transaction has taken so far. */
+function applyEntry(store: Store, target: ReplayTarget, at: number, taken: Set<number>): void {
   const { view } = store.core;
   const kind = view.getUint8(at);
   const type = view.getUint8(at + 1);
@@ -195,7 +202,11 @@ function applyEntry(store: Store, target: ReplayTarget, at: number): void {
       store.put(oid, type, offset, value, view.getUint16(at + 2, true));
       if (type === ITEM_INODE && isNew) store.countObjects(1);
       if (type === ITEM_INODE && oid >= store.nextObjectId) store.nextObjectId = oid + 1;
-      if (type === ITEM_EXTENT) {
+      if (type === ITEM_INODE) target.replayInode(oid);
+      // What is left of an extent that was cut is older than what may be buffered.
+      const low = view.getUint32(value + EXTENT_ADDRESSES, true);
+      const high = view.getUint32(value + EXTENT_ADDRESSES + 4, true);
+      if (type === ITEM_EXTENT && taken.has(addressBlock(low, high))) {
         target.replayDrop(
           oid,
           offset / BLOCK_BYTES,
@@ -218,6 +229,9 @@ function applyEntry(store: Store, target: ReplayTarget, at: number): void {
         store.countObjects(-1);
         target.replayRemoved(oid);
       }
+      break;
+    case ENTRY_ALLOCATE:
+      taken.add(addressBlock(view.getUint32(at + 8, true), view.getUint32(at + 12, true)));
       break;
     case ENTRY_FREE: {
       const count = view.getUint32(at + 4, true);
