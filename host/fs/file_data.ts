@@ -460,17 +460,17 @@ export class FileData implements DataHooks {
     file.logged.length = 0;
   }
 
-  /** Writes back what is buffered now; ends early under pressure. */
+  /** Writes back what is buffered now; ends early under pressure, unless all of it is wanted. */
   *flushAll(untilDurable: boolean): Task<void> {
     const files = [...this.#files.values()];
-    const until = this.#store.clock.monotonicMs() + FLUSH_MS_MAX;
-    yield* this.#flush(files);
-    for (const file of files) {
-      while (file.inFlight > 0 && this.#store.faulted === null) {
-        // Nothing depends on it: a file that is written to all the time must not hold up a checkpoint.
-        if (!untilDurable && (this.#store.pressure || this.#store.clock.monotonicMs() > until))
-          return;
-        yield (resume) => this.#progressWaiters.push(resume);
+    // Blocks that were written again while older data of theirs is in flight are left out by the first round.
+    for (let round = 0; round < (untilDurable ? 2 : 1); round++) {
+      yield* this.#flush(files);
+      for (const file of files) {
+        while (file.inFlight > 0 && this.#store.faulted === null) {
+          if (this.#store.pressure && !untilDurable) return;
+          yield (resume) => this.#progressWaiters.push(resume);
+        }
       }
     }
   }
@@ -878,7 +878,8 @@ export class FileData implements DataHooks {
     for (let i = 0; i < file.logged.length; i += 2) {
       const first = file.logged[i] as number;
       const end = Math.min(first + (file.logged[i + 1] as number), to);
-      for (let block = Math.max(first, from); block < end; block++) if (this.#find(file, block)) return true;
+      for (let block = Math.max(first, from); block < end; block++)
+        if (this.#find(file, block)) return true;
     }
     return false;
   }
