@@ -505,7 +505,8 @@ export class FileData implements DataHooks {
     if (file !== undefined) {
       if (this.#find(file, block)) return this.#core.u32[(this.#found + 4) >> 2] as number;
       const gap = this.#core.u32[(this.#found + 4) >> 2] as number;
-      if (gap < 0xffffffff) nextBuffered = block + gap;
+      // A gap of 2^32 − 1 may be longer: the seek goes on from there.
+      nextBuffered = block + gap;
     }
     const extent = this.#extents.firstFrom(ino, block);
     if (extent !== null && extent.fileBlock <= block)
