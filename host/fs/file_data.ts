@@ -620,7 +620,8 @@ export class FileData implements DataHooks {
   }
 
   *#sync(): Task<number> {
-    yield* this.flushAll(true);
+    // Blocks written again while older data of theirs is in flight are left out the first time.
+    for (let round = 0; round < 2; round++) yield* this.flushAll(true);
     let failed = 0;
     for (const file of this.#files.values()) if (file.error !== 0) failed = file.error;
     if (this.#store.faulted !== null) return -EIO;
