@@ -463,15 +463,20 @@ export class FileData implements DataHooks {
   /** Writes back what is buffered now; ends early under pressure, unless all of it is wanted. */
   *flushAll(untilDurable: boolean): Task<void> {
     const files = [...this.#files.values()];
-    // Blocks that were written again while older data of theirs is in flight are left out by the first round.
-    for (let round = 0; round < (untilDurable ? 2 : 1); round++) {
-      yield* this.#flush(files);
-      for (const file of files) {
-        while (file.inFlight > 0 && this.#store.faulted === null) {
-          if (this.#store.pressure && !untilDurable) return;
-          yield (resume) => this.#progressWaiters.push(resume);
-        }
-      }
+    const until = this.#store.clock.monotonicMs() + FLUSH_MS_MAX;
+    // On its own: a step of it may wait for the very checkpoint that called.
+    let started = false;
+    spawn(this.#flush(files), (error) => {
+      if (error !== null) this.#store.fault(error);
+      started = true;
+      this.#progress();
+    });
+    while (!started || files.some((file) => file.inFlight > 0)) {
+      if (this.#store.faulted !== null) return;
+      // Nothing depends on it: a file that is written to all the time must not hold up a checkpoint.
+      if (!untilDurable && (this.#store.pressure || this.#store.clock.monotonicMs() > until))
+        return;
+      yield (resume) => this.#progressWaiters.push(resume);
     }
   }
 
