@@ -11,16 +11,25 @@ const STDERR = 2;
 export class Log {
   readonly #path: string | undefined;
   #fd: number;
+  readonly #onWarning: ((text: string) => void) | undefined;
   #byteCount = 0;
 
-  /** @param path A file that is appended to, or undefined for stderr. */
-  constructor(path: string | undefined) {
+  /**
+   * @param path A file that is appended to, or undefined for stderr.
+   * @param onWarning Called for warnings and errors too, where a person watches while the log goes to a file.
+   */
+  constructor(path: string | undefined, onWarning?: (text: string) => void) {
     this.#path = path;
+    this.#onWarning = onWarning;
     this.#fd = path === undefined ? STDERR : openLog(path);
     if (path !== undefined) this.#byteCount = fstatSync(this.#fd).size;
   }
 
   write(level: LogLevel, event: string, fields: LogFields = {}): void {
+    if (level !== "info") {
+      const { hint, message } = fields;
+      this.#onWarning?.([event, message, hint].filter((part) => part !== undefined).join(": "));
+    }
     const record = { time: new Date().toISOString(), level, event, pid: process.pid, ...fields };
     const line = Buffer.from(`${JSON.stringify(record, errorsAsText)}\n`);
     try {

@@ -36,9 +36,11 @@ export async function mount(invocation: Invocation, output: Output): Promise<Exi
     return ExitCode.ok;
   }
   if (invocation.is("foreground")) {
-    return await mountInForeground({ devices, directory, choices, log }, (pool, mountPoint) => {
-      output.message(`${pool} is mounted on ${mountPoint}; Ctrl-C unmounts`);
-    });
+    return await mountInForeground(
+      { devices, directory, choices, log },
+      (pool, mountPoint) => output.message(`${pool} is mounted on ${mountPoint}; Ctrl-C unmounts`),
+      (text) => output.warning(text),
+    );
   }
   const { mountPoint, pid, pool } = await mountInBackground({ devices, directory, choices, log });
   if (output.machine) {
@@ -61,6 +63,7 @@ export interface MountRequest {
 export async function mountInForeground(
   request: MountRequest,
   onMounted: (pool: string, mountPoint: string) => void,
+  onWarning: (text: string) => void,
 ): Promise<ExitCode> {
   checkChoices(request.devices, request.choices);
   const mountPoint = await prepareMountPoint(request.directory, { clean: true });
@@ -69,7 +72,7 @@ export async function mountInForeground(
     specs: request.devices.map(absoluteSpec),
     mountPoint,
     choices: request.choices,
-    log: new Log(request.log),
+    log: new Log(request.log, request.log === undefined ? undefined : onWarning),
     onMounted: (pool) => onMounted(pool, mountPoint),
   });
 }

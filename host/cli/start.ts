@@ -1,6 +1,6 @@
 /** `dynamicfs start`, what `npm start` runs: a pool in a file, made on the first run, served until Ctrl-C. */
 import { existsSync, mkdirSync, statSync } from "node:fs";
-import { dirname, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { formatSize } from "../base/units.ts";
 import type { ExitCode } from "./exit_codes.ts";
 import type { Invocation } from "./invocation.ts";
@@ -26,12 +26,13 @@ export async function start(invocation: Invocation, output: Output): Promise<Exi
     await createPool({ name: POOL_NAME, specs, memory: undefined }, invocation, output);
   }
   if (!isStale(canonicalMountPoint(directory))) mkdirSync(directory, { recursive: true });
-  return await mountInForeground(
+  const log = join(dirname(image), "daemon.log");
+  const code = await mountInForeground(
     {
       devices: [image],
       directory,
       choices: { ...parseMountOptions([]), memory: invocation.text("memory") ?? null },
-      log: undefined,
+      log,
     },
     (_pool, mountPoint) => {
       const shown = relative(process.cwd(), mountPoint) || mountPoint;
@@ -44,9 +45,13 @@ export async function start(invocation: Invocation, output: Output): Promise<Exi
           `    cp -r host ${shown}/ && ls -l ${shown}/host`,
           `    df -h ${shown}`,
           `    node build/host/main.js status ${shown}`,
+          `  its log: ${log}`,
           "  Ctrl-C unmounts; the next start finds the same data.",
         ].join("\n"),
       );
     },
+    (text) => output.warning(text),
   );
+  output.message("unmounted; everything is in the image");
+  return code;
 }
