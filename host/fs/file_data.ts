@@ -876,8 +876,10 @@ export class FileData implements DataHooks {
 
   /** Throws a Retry that ends when less buffered data is in the journal alone. */
   #waitForLogged(): never {
-    this.#startWriteback([...this.#files.values()].filter((other) => other.logged.length > 0));
-    throw new Retry((resume) => this.#progressWaiters.push(resume));
+    throw new Retry((resume) => {
+      this.#progressWaiters.push(resume);
+      this.#startWriteback([...this.#files.values()].filter((other) => other.logged.length > 0));
+    });
   }
 
   /** Whether the journal alone holds data of blocks [from, to), so that it would come back if they were dropped. */
