@@ -68,6 +68,13 @@ t.test("a new root is an empty directory", (t) => {
   t.end();
 });
 
+t.test("a name's hash is the one of SPEC §5", (t) => {
+  const { core, store } = new Rig();
+  core.bytes.set(new TextEncoder().encode("DynamicFS"), store.scratchAddress);
+  t.equal(core.exports.name_hash(store.scratchAddress, 9), 0x7966a2535731);
+  t.end();
+});
+
 t.test("names that cannot be", (t) => {
   const rig = new Rig();
   const file = rig.file(ROOT_INO, "f");
