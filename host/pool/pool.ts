@@ -11,8 +11,10 @@ export class Member {
   readErrors = 0;
   writeErrors = 0;
   checksumErrors = 0;
-  /** Writes that completed since the last flush was started: what a power cut may still undo. */
-  unflushedWrites = 0;
+  /** Writes that have completed. */
+  completedWrites = 0;
+  /** Of those, the ones that are durable: no power cut can undo them. Flushes overlap, so this is no difference. */
+  flushedWrites = 0;
 
   constructor(device: Device) {
     this.device = device;
@@ -42,7 +44,7 @@ export class Pool {
     const member = this.members[deviceIndex] as Member;
     member.device.write(block * BLOCK_BYTES, address, byteLength, (status) => {
       if (status < 0) member.writeErrors++;
-      member.unflushedWrites++;
+      member.completedWrites++;
       done(status);
     });
   }
@@ -57,7 +59,7 @@ export class Pool {
     const member = this.members[deviceIndex] as Member;
     member.device.writeVector(block * BLOCK_BYTES, addresses, byteLengths, (status) => {
       if (status < 0) member.writeErrors++;
-      member.unflushedWrites++;
+      member.completedWrites++;
       done(status);
     });
   }
@@ -69,7 +71,8 @@ export class Pool {
 
   /** Whether some completed write could still be undone by a power cut. */
   get hasUnflushedWrites(): boolean {
-    for (const member of this.members) if (member.unflushedWrites > 0) return true;
+    for (const member of this.members)
+      if (member.completedWrites > member.flushedWrites) return true;
     return false;
   }
 
@@ -77,10 +80,10 @@ export class Pool {
   flush(): Wait {
     return all(
       this.members.map((member) => (resume: (status: number) => void) => {
-        const before = member.unflushedWrites;
+        const before = member.completedWrites;
         member.device.flush((status) => {
           if (status < 0) member.writeErrors++;
-          else member.unflushedWrites -= before;
+          else member.flushedWrites = Math.max(member.flushedWrites, before);
           resume(status);
         });
       }),
