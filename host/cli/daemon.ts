@@ -7,6 +7,7 @@
  */
 import { closeSync, writeSync } from "node:fs";
 import { MessageChannel, Worker } from "node:worker_threads";
+import { wakeReactor } from "../reactor/uring_reactor.ts";
 import type { ErrorRecord } from "./cli_error.ts";
 import { CliError, toCliError } from "./cli_error.ts";
 import type { ControlRequest } from "./control_protocol.ts";
@@ -59,7 +60,7 @@ export async function daemon(invocation: Invocation, _output: Output): Promise<E
   const tellReady = (outcome: ReadyOutcome): void => {
     if (!Number.isInteger(readyFd)) return;
     try {
-      writeSync(readyFd, JSON.stringify(outcome));
+      writeSync(readyFd, `${JSON.stringify(outcome)}\n`);
       closeSync(readyFd);
     } catch {
       // Whoever asked is gone; the mount stays.
@@ -297,10 +298,8 @@ function postTo(
   port: { postMessage(message: ToEngine): void },
   wakeFd: number | null,
 ): (message: ToEngine) => void {
-  const one = new Uint8Array(8);
-  one[0] = 1;
   return (message) => {
     port.postMessage(message);
-    if (wakeFd !== null) writeSync(wakeFd, one);
+    if (wakeFd !== null) wakeReactor(wakeFd);
   };
 }

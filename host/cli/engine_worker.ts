@@ -187,7 +187,9 @@ async function main(): Promise<void> {
     const thread = new EngineThread(engine);
     thread.start();
     await engine.reactor.run();
-    engine.close();
+    // The reactor stays open until the process ends, which is soon: the control thread may be writing to its eventfd,
+    // whose number must not become another file's.
+    for (const device of engine.devices) device.close();
     failure = thread.error;
   } catch (error) {
     failure = error;

@@ -1,5 +1,5 @@
 /** `dynamicfs mount`: checks, then a daemon in the background (daemon.ts) or serving right here. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Readable } from "node:stream";
@@ -111,7 +111,7 @@ export async function mountInBackground(
   process.once("SIGINT", giveUp);
   process.once("SIGTERM", giveUp);
   try {
-    const outcome = await readOutcome(child.stdio[3] as Readable);
+    const outcome = await readOutcome(child, child.stdio[3] as Readable);
     if (outcome?.error != null) throw CliError.fromRecord(outcome.error);
     if (outcome?.pool == null || child.pid === undefined) {
       throw new CliError({
@@ -129,14 +129,20 @@ export async function mountInBackground(
   }
 }
 
-async function readOutcome(pipe: Readable): Promise<ReadyOutcome | null> {
-  let text = "";
-  try {
-    for await (const chunk of pipe) text += String(chunk);
-    return JSON.parse(text) as ReadyOutcome;
-  } catch {
-    return null;
-  }
+/** The line that the daemon says when it serves or has failed; null when it dies without a word. */
+function readOutcome(child: ChildProcess, pipe: Readable): Promise<ReadyOutcome | null> {
+  return new Promise((resolve) => {
+    let text = "";
+    pipe.on("data", (chunk) => {
+      text += String(chunk);
+      if (!text.includes("\n")) return;
+      pipe.destroy();
+      resolve(JSON.parse(text) as ReadyOutcome);
+    });
+    pipe.on("end", () => resolve(null));
+    child.on("error", () => resolve(null));
+    child.on("exit", () => setImmediate(() => resolve(null)));
+  });
 }
 
 /** What can be refused before a daemon is started. */
