@@ -188,12 +188,12 @@ async function unmountedStatus(target: string, output: Output): Promise<ExitCode
   }
   const size = (bytes: number): string =>
     output.options.exact ? String(bytes) : formatSize(bytes);
-  const ended = pool.clean ? ", unmounted cleanly" : "";
+  const ended = pool.clean ? "unmounted cleanly" : "in use, or not unmounted cleanly";
   output.data(
     [
       `  pool: ${output.style("bold", pool.pool)}        format ${pool.format}        not mounted`,
       ` space: ${size(pool.sizeBytes)} raw, ${size(pool.usedBytes)} used`,
-      ` state: checkpoint ${pool.checkpoint.sequence} at ${pool.checkpoint.time ?? "-"}${ended}`,
+      ` state: checkpoint ${pool.checkpoint.sequence} at ${pool.checkpoint.time ?? "-"}, ${ended}`,
       `  uuid: ${pool.uuid}`,
     ].join("\n"),
   );
