@@ -92,7 +92,12 @@ export async function createPool(
           if (level !== "info") output.warning(`${event} ${JSON.stringify(fields)}`);
         },
       },
-      ({ environment, devices }) => createVolume(environment, devices, { name }),
+      ({ environment, devices }) =>
+        createVolume(environment, devices, {
+          name,
+          uid: process.getuid?.() ?? 0,
+          gid: process.getgid?.() ?? 0,
+        }),
     );
   } catch (error) {
     // A file that we made and could not fill is nobody's.

@@ -187,6 +187,12 @@ export class Namespace {
 
   setAttributes(ino: number, change: AttributeChange, out: Attributes): number {
     const inodes = this.#inodes;
+    if ((change.set & SET_SIZE) !== 0 && change.size > 0) {
+      const known = this.getAttributes(ino, out);
+      if (known < 0) return known;
+      // What is cut may be longer in a buffer than on disk: then the rest must not come back as zeros.
+      if (change.size < out.size) this.#hooks.orderData(ino);
+    }
     const begun = this.#store.begin((change.set & SET_SIZE) !== 0 ? INTENT_SHRINK : INTENT_GROW);
     if (begun < 0) return begun;
     const record = inodes.record(0);
@@ -925,12 +931,18 @@ function isDot(core: Core, nameAddress: number, nameLength: number): boolean {
 }
 
 /** Puts the root directory of a new volume; inside an open transaction. */
-export function formatRoot(store: ItemStore, core: Core, clock: Clock, layout: Layout): void {
+export function formatRoot(
+  store: ItemStore,
+  core: Core,
+  clock: Clock,
+  layout: Layout,
+  owner: { readonly uid: number; readonly gid: number } = { uid: 0, gid: 0 },
+): void {
   const inodes = new InodeStore(store, core, clock, layout);
   const record = inodes.record(0);
   store.get(ROOT_INO, ITEM_INODE, 0);
   inodes.readClock();
-  inodes.fresh(record, ROOT_INO, S_IFDIR | 0o755, 0, 0, 0, ROOT_INO);
+  inodes.fresh(record, ROOT_INO, S_IFDIR | 0o755, owner.uid, owner.gid, 0, ROOT_INO);
   inodes.setU32(record, INODE_NLINK, 2);
   inodes.put(ROOT_INO, record);
   store.countObjects(1);

@@ -61,6 +61,9 @@ export interface Environment {
 }
 
 export interface CreateOptions {
+  /** Owner of the root directory; default 0. */
+  readonly uid?: number;
+  readonly gid?: number;
   /** 1 to 63 characters of [A-Za-z0-9_.:-], starting with a letter or digit. */
   readonly name: string;
 }
@@ -275,7 +278,7 @@ export function* createVolume(
     const status = store.begin(INTENT_GROW);
     if (status < 0)
       throw new FsError(EIO, "volume/create", `Cannot create the volume: error ${status}`);
-    formatRoot(store, core, clock, layout);
+    formatRoot(store, core, clock, layout, { uid: options.uid ?? 0, gid: options.gid ?? 0 });
     store.commit();
   });
   const hooks: CheckpointHooks = { *flushData() {}, relog: () => false };

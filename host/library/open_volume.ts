@@ -111,7 +111,13 @@ export async function open(source: VolumeSource, options: OpenOptions = {}): Pro
     // A new volume is written even if it is then only read.
     device = openDevice(reactor, core, spec, { readOnly: readOnly && create === undefined });
     if (create !== undefined) {
-      await run(createVolume(environment, [device], { name: create.name ?? "volume" }));
+      await run(
+        createVolume(environment, [device], {
+          name: create.name ?? "volume",
+          uid: process.getuid?.() ?? 0,
+          gid: process.getgid?.() ?? 0,
+        }),
+      );
       isWritten = true;
     }
     const volume = await run(

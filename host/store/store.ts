@@ -281,13 +281,21 @@ export class Store implements ItemStore {
     this.#change();
     if (!this.replaying)
       this.journal.appendPut(TREE_FS, oid, type, offset, valueAddress, valueLength);
-    this.#guard(() => this.fsTree.put(oid, type, offset, valueAddress, valueLength));
+    try {
+      this.fsTree.put(oid, type, offset, valueAddress, valueLength);
+    } catch (error) {
+      this.#halfDone(error);
+    }
   }
 
   remove(oid: number, type: number, offset: number): void {
     this.#change();
     if (!this.replaying) this.journal.appendRemove(TREE_FS, oid, type, offset);
-    this.#guard(() => this.fsTree.remove(oid, type, offset));
+    try {
+      this.fsTree.remove(oid, type, offset);
+    } catch (error) {
+      this.#halfDone(error);
+    }
   }
 
   allocateObjectId(): number {
@@ -355,14 +363,10 @@ export class Store implements ItemStore {
   }
 
   /** An exception in the middle of a change leaves it half done: nothing of it may reach the disk. */
-  #guard(change: () => void): void {
-    try {
-      change();
-    } catch (error) {
-      const cause =
-        error instanceof Retry ? new Error("a key was changed that had not been looked at") : error;
-      this.fault(cause);
-      throw cause;
-    }
+  #halfDone(error: unknown): never {
+    const cause =
+      error instanceof Retry ? new Error("a key was changed that had not been looked at") : error;
+    this.fault(cause);
+    throw cause;
   }
 }
