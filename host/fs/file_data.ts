@@ -37,6 +37,8 @@ import {
   inodeBlocks,
   inodeIsRegular,
   inodeSize,
+  inodeTimes,
+  Times,
   storeInodeData,
 } from "./inode_data.ts";
 import { Reader } from "./reader.ts";
@@ -117,8 +119,14 @@ export class FileData implements DataHooks {
 
   // --- writing ---
 
-  write(ino: number, offset: number, address: number, byteLength: number): number {
-    return this.#write(ino, offset, address, byteLength, 0, 0);
+  write(
+    ino: number,
+    offset: number,
+    address: number,
+    byteLength: number,
+    keepTimes = false,
+  ): number {
+    return this.#write(ino, offset, address, byteLength, 0, 0, keepTimes);
   }
 
   writeOwned(
@@ -128,8 +136,9 @@ export class FileData implements DataHooks {
     byteLength: number,
     runAddress: number,
     runBlocks: number,
+    keepTimes = false,
   ): number {
-    const result = this.#write(ino, offset, address, byteLength, runAddress, runBlocks);
+    const result = this.#write(ino, offset, address, byteLength, runAddress, runBlocks, keepTimes);
     if (result < 0) this.pool.give(runAddress, runBlocks);
     return result;
   }
@@ -142,6 +151,7 @@ export class FileData implements DataHooks {
     byteLength: number,
     runAddress: number,
     runBlocks: number,
+    keepTimes: boolean,
   ): number {
     if (this.#store.readOnly) return -EROFS;
     if (this.#store.faulted !== null) return -EIO;
@@ -184,7 +194,7 @@ export class FileData implements DataHooks {
     }
     file.noteWritten(first, count);
     if (end > file.size) file.size = end;
-    this.#touchTimes(file);
+    if (!keepTimes) this.#touchTimes(file);
     this.#policy(file);
     return byteLength;
   }
@@ -300,6 +310,8 @@ export class FileData implements DataHooks {
     return this.#core.u32[(this.#found + 8) >> 2] as number;
   }
 
+  readonly #times = new Times();
+
   /** The buffered state of a file, made if there is none; or −errno. */
   #fileForWrite(ino: number): DirtyFile | number {
     const known = this.#files.get(ino);
@@ -312,6 +324,7 @@ export class FileData implements DataHooks {
     if (!inodeIsRegular(this.#core, inode)) return -EISDIR;
     const size = inodeSize(this.#core, inode);
     const blocks = inodeBlocks(this.#core, inode);
+    inodeTimes(this.#core, inode, this.#times);
     const hasInline = blocks === 0 && size > 0 && this.#store.get(ino, ITEM_INLINE, 0) !== 0;
     let goal = 0;
     if (blocks > 0) {
@@ -321,6 +334,8 @@ export class FileData implements DataHooks {
     const map = this.#core.exports.dirty_create(this.pool.dirtyBase);
     if (map < 0) this.#waitForWriteback();
     const file = new DirtyFile(ino, map, size);
+    // A logged block carries its file's times, whether or not the writes change them.
+    Object.assign(file, this.#times);
     file.hasInline = hasInline;
     file.goal = goal;
     this.#files.set(ino, file);

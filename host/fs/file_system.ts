@@ -215,6 +215,7 @@ export interface FileSystem {
    * Buffers a write, to be made durable later. If the payload lies in a run of the data pool that the caller owns
    * (takeBuffer) at a block-aligned address, offset is block-aligned and `own` is true, the file system takes whole
    * blocks of it without a copy: then it owns the buffer's whole run. Otherwise it copies.
+   * `keepTimes`: the caller owns mtime and ctime and sets them itself (the kernel, when it caches writes).
    * Returns bytes written (always all) or −errno.
    */
   write(
@@ -223,6 +224,7 @@ export interface FileSystem {
     address: number,
     byteLength: number,
     killPrivileges: boolean,
+    keepTimes?: boolean,
   ): number;
   /** As write(), taking over the data-pool run (runAddress, runBlocks) that holds the payload, whatever the result. */
   writeOwned(
@@ -233,6 +235,7 @@ export interface FileSystem {
     runAddress: number,
     runBlocks: number,
     killPrivileges: boolean,
+    keepTimes?: boolean,
   ): number;
   fallocate(ino: number, mode: number, offset: number, byteLength: number): number;
   /** SEEK_DATA (3) or SEEK_HOLE (4); −ENXIO past the end. */

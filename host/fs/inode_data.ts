@@ -1,5 +1,5 @@
 /** The fields of an inode record that the data half reads and writes. */
-import { getU64, setI64, setU64 } from "../base/bytes.ts";
+import { getI64, getU64, setI64, setU64 } from "../base/bytes.ts";
 import type { Core } from "../core/core.ts";
 import {
   INODE_BLOCKS,
@@ -28,6 +28,21 @@ export function inodeSize(core: Core, at: number): number {
 /** Blocks of 4 KiB in extents. */
 export function inodeBlocks(core: Core, at: number): number {
   return getU64(core.view, at + INODE_BLOCKS);
+}
+
+/** Of data and inode, as the kernel shows them. */
+export class Times {
+  mtime = 0;
+  mtimeNs = 0;
+  ctime = 0;
+  ctimeNs = 0;
+}
+
+export function inodeTimes(core: Core, at: number, out: Times): void {
+  out.mtime = getI64(core.view, at + INODE_MTIME);
+  out.mtimeNs = core.view.getUint32(at + INODE_MTIME_NS, true);
+  out.ctime = getI64(core.view, at + INODE_CTIME);
+  out.ctimeNs = core.view.getUint32(at + INODE_CTIME_NS, true);
 }
 
 /** Copies a record out of its page, to be changed and put again. */

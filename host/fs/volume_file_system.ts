@@ -195,12 +195,13 @@ export class VolumeFileSystem implements FileSystem {
     address: number,
     byteLength: number,
     killPrivileges: boolean,
+    keepTimes = false,
   ): number {
     if (killPrivileges) {
       const status = this.#names.killPrivileges(ino);
       if (status < 0) return status;
     }
-    return this.#data.write(ino, offset, address, byteLength);
+    return this.#data.write(ino, offset, address, byteLength, keepTimes);
   }
 
   writeOwned(
@@ -211,6 +212,7 @@ export class VolumeFileSystem implements FileSystem {
     runAddress: number,
     runBlocks: number,
     killPrivileges: boolean,
+    keepTimes = false,
   ): number {
     if (killPrivileges) {
       const status = this.#names.killPrivileges(ino);
@@ -219,7 +221,15 @@ export class VolumeFileSystem implements FileSystem {
         return status;
       }
     }
-    return this.#data.writeOwned(ino, offset, address, byteLength, runAddress, runBlocks);
+    return this.#data.writeOwned(
+      ino,
+      offset,
+      address,
+      byteLength,
+      runAddress,
+      runBlocks,
+      keepTimes,
+    );
   }
 
   fallocate(ino: number, mode: number, offset: number, byteLength: number): number {

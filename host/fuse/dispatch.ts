@@ -107,6 +107,7 @@ import {
   FUSE_TMPFILE,
   FUSE_UNLINK,
   FUSE_WRITE,
+  FUSE_WRITE_CACHE,
   FUSE_WRITE_KILL_SUIDGID,
   GETATTR_IN_BYTES,
   GETXATTR_IN_BYTES,
@@ -193,6 +194,7 @@ export class Dispatcher {
   /** By negotiation. */
   noOpen = true;
   noOpendir = true;
+  writeback = false;
   /** The inode whose entry is in the reply area and has been remembered for it, or 0. */
   given = 0;
 
@@ -585,7 +587,10 @@ function write(d: Dispatcher): number {
   const size = request.u32(WRITE_SIZE);
   if (request.bodyBytes < WRITE_IN_BYTES + size) return d.malformed();
   if (offset + size > Number.MAX_SAFE_INTEGER) return -EFBIG;
-  const kill = (request.u32(WRITE_FLAGS) & FUSE_WRITE_KILL_SUIDGID) !== 0;
+  const flags = request.u32(WRITE_FLAGS);
+  const kill = (flags & FUSE_WRITE_KILL_SUIDGID) !== 0;
+  // Written back from the kernel's cache: it owns the times, and tells them when they have changed.
+  const keepTimes = d.writeback && (flags & FUSE_WRITE_CACHE) !== 0;
   const payload = request.body + WRITE_IN_BYTES;
   const run = request.run;
   let status: number;
@@ -593,14 +598,23 @@ function write(d: Dispatcher): number {
     // Whatever comes of it, the slot is the file system's; unless it asks for another try.
     request.run = 0;
     try {
-      status = fs.writeOwned(request.nodeid, offset, payload, size, run, SLOT_BLOCKS, kill);
+      status = fs.writeOwned(
+        request.nodeid,
+        offset,
+        payload,
+        size,
+        run,
+        SLOT_BLOCKS,
+        kill,
+        keepTimes,
+      );
     } catch (error) {
       if (error instanceof Retry) request.run = run;
       throw error;
     }
     d.stats.writesOwned += 1;
   } else {
-    status = fs.write(request.nodeid, offset, payload, size, kill);
+    status = fs.write(request.nodeid, offset, payload, size, kill, keepTimes);
   }
   if (status < 0) return status;
   d.stats.bytesWritten += status;

@@ -719,6 +719,7 @@ export class FuseSession implements Source, Later {
     this.answer = answer;
     this.#dispatcher.noOpen = answer.noOpen;
     this.#dispatcher.noOpendir = answer.noOpendir;
+    this.#dispatcher.writeback = answer.writeback;
     this.#answer(INIT_OUT_BYTES);
     this.#log("info", "fuse/negotiated", {
       minor: answer.minor,
