@@ -38,8 +38,8 @@ import {
   inodeIsRegular,
   inodeSize,
   inodeTimes,
-  Times,
   storeInodeData,
+  Times,
 } from "./inode_data.ts";
 import { Reader } from "./reader.ts";
 import type { Writeback } from "./writeback.ts";
@@ -912,6 +912,9 @@ export class FileData implements DataHooks {
   orderData(ino: number): void {
     const file = this.#files.get(ino);
     if (file === undefined) return;
+    // All of it is in extents: the trees have it.
+    const dirty = this.#core.exports.dirty_count(this.pool.dirtyBase, file.map);
+    if (file.inFlight === 0 && dirty === 0) return;
     if (this.#writeback.putInlineNow(file)) return;
     if (file.inFlight > 0 || !this.#isLoggable(file)) {
       throw new Retry((resume) => {
