@@ -396,7 +396,8 @@ export interface SimulationOptions {
   readonly operations?: number;
   /** Losses of power that the volume goes on from, in one run. */
   readonly lives?: number;
-  readonly progress?: (cuts: number) => void;
+  /** Told before each cut is checked how many there were. */
+  readonly onCut?: (cuts: number) => void;
   /** Fills memory with anything first. */
   readonly soiled?: boolean;
 }
@@ -453,6 +454,7 @@ class Simulation {
   #replayed = 0;
   #pending: Cut[] = [];
   #failure: SimulationFailure | null = null;
+  #rescueLog: readonly string[] = [];
   #model!: VolumeModel;
   #clientsLeft = 0;
   #modeCounter = 0;
@@ -587,13 +589,17 @@ class Simulation {
 
   #check(cut: Cut): void {
     this.#checked += 1;
+    this.#options.onCut?.(this.#checked);
     try {
       this.#recover(cut);
     } catch (error) {
       if (error instanceof SimulationFailure && error === this.#failure) throw error;
-      this.#fail(`cut ${cut.number}, ${cut.mode}, ${cut.event}:\n${stackOf(error)}`, cut.number);
+      const log = this.#rescueLog.map((line) => `\n  ${line}`).join("");
+      this.#fail(
+        `cut ${cut.number}, ${cut.mode}, ${cut.event}:\n${stackOf(error)}${log}`,
+        cut.number,
+      );
     }
-    if (this.#checked % 500 === 0) this.#options.progress?.(this.#checked);
   }
 
   #recover(cut: Cut): void {
@@ -602,6 +608,7 @@ class Simulation {
     const nestedImages: SparseBytes[] = [];
     const nests = cut.number % 8 === 0;
     const session = new Session(rescue, { prng: new Prng(prng.u32()), image: cut.image });
+    this.#rescueLog = session.log;
     if (nests) {
       session.device.onEvent = (_kind, index) => {
         if (nestedImages.length < 4 && prng.below(1 + (index >> 2)) === 0) {
