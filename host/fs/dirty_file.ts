@@ -22,6 +22,8 @@ export class DirtyFile {
   goal = 0;
   /** Bytes of block 0 may lie in an INLINE item. */
   hasInline = false;
+  /** Counts what changed its contents: what was read before a change must not be buffered after it. */
+  changes = 0;
   /** Its map is destroyed: nothing is buffered any more. */
   gone = false;
   /** Being freed: no new writes. */
@@ -37,6 +39,7 @@ export class DirtyFile {
   }
 
   noteWritten(block: number, count: number): void {
+    this.changes++;
     this.unloggedBlocks += count;
     const list = this.unlogged;
     if (list === null) return;

@@ -375,13 +375,17 @@ export class FileData implements DataHooks {
 
   /** Reads one block through the verified path and buffers it, unless something newer is there by then. */
   #loadBlock(file: DirtyFile, block: number, resume: (status: number) => void): void {
+    const { changes } = file;
     this.#reader.read(file.ino, block * BLOCK_BYTES, BLOCK_BYTES, (result) => {
       if (result.status < 0) {
         resume(result.status);
         return;
       }
       const current = this.#files.get(file.ino);
-      const buffer = current === file && !this.#find(file, block) ? this.pool.take(1) : 0;
+      const buffer =
+        current === file && file.changes === changes && !this.#find(file, block)
+          ? this.pool.take(1)
+          : 0;
       if (buffer !== 0) {
         const { exports } = this.#core;
         let at = 0;
@@ -875,6 +879,7 @@ export class FileData implements DataHooks {
   }
 
   #truncateBuffers(file: DirtyFile, newSize: number): void {
+    file.changes++;
     const { exports } = this.#core;
     if (newSize < file.size) {
       exports.dirty_truncate(this.pool.dirtyBase, file.map, Math.ceil(newSize / BLOCK_BYTES));
@@ -987,6 +992,7 @@ export class FileData implements DataHooks {
         zeroTail(tailBlock, 0, stop % BLOCK_BYTES);
     }
     if (firstWhole < lastWhole) {
+      file.changes++;
       exports.dirty_drop(this.pool.dirtyBase, file.map, firstWhole, lastWhole - firstWhole);
       this.pool.drain();
     }

@@ -144,8 +144,7 @@ export class Writeback {
       if (status < 0 || this.#store.faulted !== null) {
         const left = extent.blockCount - done;
         this.#failed(file, extent.fileBlock + done, left, status < 0 ? status : -EIO);
-        if (done === 0) file.pieceDone();
-        return;
+        break;
       }
       const start = space.allocatedStart;
       const count = space.allocatedCount;
@@ -158,7 +157,7 @@ export class Writeback {
         yield (resume) => this.#waiters.push(resume);
         continue;
       }
-      if (done > 0) file.inFlight++;
+      file.inFlight++;
       this.#gather(extent, done, count, {
         file,
         fileBlock: extent.fileBlock + done,
@@ -168,6 +167,9 @@ export class Writeback {
       });
       done += count;
     }
+    // The extent itself counted as in flight until here: between two pieces the file is not idle.
+    file.pieceDone();
+    this.onPieceDone(file);
   }
 
   /** Adds a piece to the write being gathered; starts that first if the piece is no neighbour of it. */
