@@ -1,234 +1,815 @@
 /**
- * Compares DynamicFS with kernel ext4 and with other FUSE file systems, on one disk and in one run: every round does all
- * workloads on each, in changing order, and a peer's figure is compared with ext4's of the same round.
+ * DynamicFS beside other file systems, paired: in every round each of them gets the same image file as its disk, one
+ * after the other and in another order each round, and does the same work. Shown are medians, and in brackets the
+ * median of the speed relative to ext4 in the same round (2.00× is twice as fast as ext4).
  *
- *   npm run bench -- [--quick] [--runs N] [--only WORKLOAD,…] [--peers NAME,…] [--dir D] [--json]
+ *   npm run bench -- [--quick] [--runs N] [--only WORKLOAD,…] [--peers NAME,…|none] [--dir DIR] [--json]
  *
- * Needs root (loop devices, emptying caches), Linux and python3. Nothing else should run meanwhile.
+ * Invariants: the work is done by child processes, never by this one, which could have to serve itself; everything
+ * lies below one work directory; whatever happens, mounts and loop devices are taken off and the directory removed.
  */
-import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { packageFolders } from "../support/file_tree.ts";
-import { shell } from "../support/mount.ts";
-import { Bed, isInstalled, PEERS, type Peer } from "./peers.ts";
-import { CODA, PRELUDE, PREPARE, WORKLOADS, type Workload } from "./workloads.ts";
+import { Prng } from "../../host/base/prng.ts";
+
+const MIB = 2 ** 20;
+const MAIN = fileURLToPath(new URL("../../host/main.js", import.meta.url));
+const WORKER_MS_MAX = 900_000;
+const MOUNT_MS_MAX = 30_000;
+const POLL_MS = 10;
+/** So much at both ends of the disk is made zero, so that nothing finds what was there before. */
+const WIPE_BYTES = 16 * MIB;
 
 const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
-    runs: { type: "string", default: "3" },
-    only: { type: "string", default: "" },
-    peers: { type: "string", default: "" },
-    dir: { type: "string" },
+    runs: { type: "string" },
+    only: { type: "string" },
+    peers: { type: "string" },
+    dir: { type: "string", default: tmpdir() },
     json: { type: "boolean", default: false },
   },
 });
+const { quick } = options;
+const ROUNDS = Number(options.runs ?? (quick ? 1 : 3));
+const SCALE = quick ? 4 : 1;
+const DISK_BYTES = (quick ? 1024 : 2048) * MIB;
+const SOURCE_FILES = 3000 / SCALE;
 
-const WORKLOAD_MS_MAX = 600_000;
-const MIB = 1024 * 1024;
+const isRoot = process.getuid?.() === 0;
+const notes: string[] = [];
+const say = (text: string): void => {
+  process.stderr.write(`${text}\n`);
+};
+const note = (text: string): void => {
+  if (!notes.includes(text)) notes.push(text);
+};
 
-/** Rates by workload, of one peer in one round. */
-type Round = Map<string, number | null>;
-interface Results {
-  readonly rounds: Map<string, Round[]>;
-  readonly usage: Map<string, { cpuSeconds: number; rssBytes: number }[]>;
+// ---- the work
+
+/** What the children run: one workload a process. Prints {"count", "seconds"} of the part that counts. */
+const WORKER = `
+import json, os, random, sys, time
+what, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+now = time.perf_counter
+def name(i): return os.path.join(path, "some file name %06d" % i)
+def fill(size):
+    os.mkdir(path)
+    data = b"x" * size
+    for i in range(count):
+        fd = os.open(name(i), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        if size: os.write(fd, data)
+        os.close(fd)
+def stat():
+    for i in range(count): os.stat(name(i))
+def write_all():
+    block = random.Random(1).randbytes(1 << 20)
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
+    for i in range(count): os.write(fd, block)
+    os.fsync(fd)
+    os.close(fd)
+if what == "stat_warm": stat()
+if what == "unlink": names = [os.path.join(path, n) for n in os.listdir(path)]
+if what in ("random_read", "fsync_write"):
+    size = os.stat(path).st_size
+    offsets = [random.Random(i).randrange(size // 4096) * 4096 for i in range(count)]
+    block = b"y" * 4096
+start = now()
+if what == "create": fill(0)
+elif what == "create_4k": fill(4096)
+elif what in ("stat_cold", "stat_warm"): stat()
+elif what == "rename":
+    for i in range(count): os.rename(name(i), name(i) + ".new")
+elif what == "unlink":
+    for n in names: os.unlink(n)
+elif what == "readdir":
+    with os.scandir(path) as entries: found = sum(1 for _ in entries)
+    assert found == count, found
+elif what == "write": write_all()
+elif what == "read":
+    fd = os.open(path, os.O_RDONLY)
+    found = 0
+    while True:
+        n = len(os.read(fd, 1 << 20))
+        if n == 0: break
+        found += n
+    os.close(fd)
+    assert found == count << 20, found
+elif what == "random_read":
+    fd = os.open(path, os.O_RDONLY)
+    for offset in offsets: assert len(os.pread(fd, 4096, offset)) == 4096
+    os.close(fd)
+elif what == "fsync_write":
+    fd = os.open(path, os.O_WRONLY)
+    for offset in offsets:
+        os.pwrite(fd, block, offset)
+        os.fsync(fd)
+    os.close(fd)
+else: sys.exit("no work " + what)
+print(json.dumps({"count": count, "seconds": now() - start}))
+`;
+
+type Unit = "op/s" | "MiB/s" | "s";
+
+interface Workload {
+  readonly name: string;
+  readonly shown: string;
+  readonly unit: Unit;
+  /** Mounted anew and with nothing in the caches. */
+  readonly cold: boolean;
+  /** Makes what the work needs, if no workload before has left it; not timed. */
+  prepare?(target: string): Promise<void>;
+  /** The value in `unit`. */
+  run(target: string): Promise<number>;
 }
 
-/** A source tree and a repository of it, on the machine's own disk: what workloads copy from. */
-async function makeData(directory: string): Promise<string> {
-  const data = join(directory, options.quick ? "data-quick" : "data");
-  if (existsSync(`${data}/tree.count`)) return data;
-  rmSync(data, { recursive: true, force: true });
-  mkdirSync(data, { recursive: true });
-  const { root, folders } = packageFolders(options.quick ? 2500 : 9000);
-  await shell(`tar cf ${data}/tree.tar -C ${root} ${folders.join(" ")}`, data);
-  await shell(
-    `mkdir tree && tar xf tree.tar -C tree && cd tree && git init -q && git config gc.auto 0
-    for folder in *; do git add -A "$folder"; git -c user.name=b -c user.email=b@example.org commit -qm "$folder"; done
-    git gc -q && cd .. && git clone -q --bare tree repo.git && rm -rf tree
-    tar tf tree.tar | wc -l > count && mv count tree.count`,
-    data,
-  );
-  return data;
+/** Rates count what is done a second; of "s" the time itself is the value. */
+async function worker(what: string, path: string, count: number): Promise<number> {
+  const out = await run("python3", ["-c", WORKER, what, path, String(count)]);
+  const result = JSON.parse(out) as { count: number; seconds: number };
+  return result.count / result.seconds;
 }
 
-/** Runs Python in the mounted directory. @returns The rate, or null when it failed. */
-function work(bed: Bed, data: string, program: string): Promise<number | null> {
-  return new Promise((resolve) => {
-    const args = ["-c", PRELUDE + program + CODA, bed.mountPoint, options.quick ? "5" : "1", data];
-    const child = spawn("python3", args, { stdio: ["ignore", "pipe", "pipe"], cwd: "/" });
-    let out = "";
-    let err = "";
-    child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
-    child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
-    const timer = setTimeout(() => bed.abort(), WORKLOAD_MS_MAX);
-    child.on("close", (code) => {
-      clearTimeout(timer);
-      if (code === 0) {
-        const [count, seconds] = JSON.parse(out) as [number, number];
-        resolve(count / seconds);
-      } else {
-        process.stderr.write(`    failed: ${err.trim().split("\n").at(-1)}\n`);
-        resolve(null);
-      }
-    });
+async function timed(file: string, args: readonly string[]): Promise<number> {
+  const startMs = performance.now();
+  await run(file, args);
+  return (performance.now() - startMs) / 1000;
+}
+
+function exists(path: string): boolean {
+  // By a child: a call of this process on a mount that hangs would hang it, too.
+  return spawnSync("test", ["-e", path], { timeout: WORKER_MS_MAX }).status === 0;
+}
+
+/** A workload of the Python worker on one path below the mount; `source` makes that path if it is not there. */
+function pythonWorkload(
+  settings: Omit<Workload, "run" | "prepare"> & {
+    readonly path: string;
+    readonly count: number;
+    readonly source?: readonly [what: string, count: number];
+  },
+): Workload {
+  const { path, count, source, ...rest } = settings;
+  return {
+    ...rest,
+    async prepare(target) {
+      if (source === undefined || exists(join(target, path))) return;
+      await worker(source[0], join(target, path), source[1]);
+    },
+    run: async (target) => await worker(settings.name, join(target, path), count),
+  };
+}
+
+const FILES = 10_000 / SCALE;
+const FILES_4K = 4000 / SCALE;
+const LARGE_MIB = 256 / SCALE;
+const READS = 4000 / SCALE;
+const SYNCED_FILE_MIB = 64 / SCALE;
+const SYNCED_WRITES = 400 / SCALE;
+const empty = ["create", FILES] as const;
+const large = ["write", LARGE_MIB] as const;
+
+function workloads(work: Work): Workload[] {
+  const clone = [
+    ...["-c", "gc.auto=0", "-c", "advice.detachedHead=false"],
+    ...["clone", "-q", "--no-local", work.repository],
+  ];
+  const untar = (target: string): readonly string[] => ["-xf", work.archive, "-C", target];
+  return [
+    pythonWorkload({
+      ...{ name: "create", shown: `create ${FILES} empty files`, unit: "op/s", cold: false },
+      ...{ path: "empty", count: FILES },
+    }),
+    pythonWorkload({
+      ...{ name: "create_4k", shown: `create ${FILES_4K} files of 4 KiB`, unit: "op/s" },
+      ...{ cold: false, path: "small", count: FILES_4K },
+    }),
+    pythonWorkload({
+      ...{ name: "readdir", shown: `readdir of ${FILES} names, cold`, unit: "op/s", cold: true },
+      ...{ path: "empty", count: FILES, source: empty },
+    }),
+    pythonWorkload({
+      ...{ name: "stat_cold", shown: "stat, cold", unit: "op/s", cold: true },
+      ...{ path: "empty", count: FILES, source: empty },
+    }),
+    pythonWorkload({
+      ...{ name: "stat_warm", shown: "stat, warm", unit: "op/s", cold: false },
+      ...{ path: "empty", count: FILES, source: empty },
+    }),
+    pythonWorkload({
+      ...{ name: "rename", shown: "rename", unit: "op/s", cold: false },
+      ...{ path: "empty", count: FILES, source: empty },
+    }),
+    pythonWorkload({
+      ...{ name: "unlink", shown: "unlink", unit: "op/s", cold: false },
+      ...{ path: "empty", count: FILES, source: empty },
+    }),
+    {
+      ...{ name: "untar", shown: `untar ${SOURCE_FILES} source files`, unit: "s", cold: false },
+      run: async (target) => await timed("tar", untar(target)),
+    },
+    {
+      ...{ name: "rm", shown: "rm -rf of that tree", unit: "s", cold: false },
+      async prepare(target) {
+        if (!exists(join(target, "tree"))) await run("tar", untar(target));
+      },
+      run: async (target) => await timed("rm", ["-rf", join(target, "tree")]),
+    },
+    {
+      ...{ name: "git_clone", shown: "git clone of that tree", unit: "s", cold: false },
+      run: async (target) => await timed("git", [...clone, join(target, "clone")]),
+    },
+    pythonWorkload({
+      ...{ name: "write", shown: `write ${LARGE_MIB} MiB and fsync`, unit: "MiB/s", cold: false },
+      ...{ path: "large", count: LARGE_MIB },
+    }),
+    pythonWorkload({
+      ...{ name: "read", shown: `read ${LARGE_MIB} MiB, cold`, unit: "MiB/s", cold: true },
+      ...{ path: "large", count: LARGE_MIB, source: large },
+    }),
+    pythonWorkload({
+      ...{ name: "random_read", shown: "random reads of 4 KiB, cold", unit: "op/s", cold: true },
+      ...{ path: "large", count: READS, source: large },
+    }),
+    pythonWorkload({
+      ...{ name: "fsync_write", shown: "random writes of 4 KiB, each fsynced", unit: "op/s" },
+      ...{ cold: false, path: "synced", count: SYNCED_WRITES },
+      source: ["write", SYNCED_FILE_MIB],
+    }),
+  ];
+}
+
+// ---- processes
+
+const OUTPUT_KEPT = 4000;
+let isStopped = false;
+let isCleaningUp = false;
+let current: ChildProcess | null = null;
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    isStopped = true;
+    if (!isCleaningUp) current?.kill("SIGKILL");
   });
 }
 
-async function measure(
-  bed: Bed,
-  peer: Peer,
-  data: string,
-  wanted: readonly Workload[],
-): Promise<Round> {
-  const round: Round = new Map();
-  await bed.setUp(peer);
-  await work(bed, data, PREPARE);
-  for (const workload of wanted) {
-    if (workload.isCold === true) await bed.remount(peer);
-    round.set(workload.name, await work(bed, data, workload.program));
-  }
-  return round;
+/** The whole environment of the children, so that no setting of the user's changes the figures. */
+let environment: Record<string, string> = {};
+
+/** What the program prints; throws with what it complains of. */
+async function run(file: string, args: readonly string[]): Promise<string> {
+  if (isStopped && !isCleaningUp) throw new Error("interrupted");
+  const child = spawn(file, args, {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: environment,
+    timeout: WORKER_MS_MAX,
+    killSignal: "SIGKILL",
+    // Not in our process group: Ctrl-C is for us, and a daemon must live until it is unmounted.
+    detached: true,
+  });
+  current = child;
+  let out = "";
+  let err = "";
+  child.stdout.on("data", (data) => (out += data));
+  child.stderr.on("data", (data) => (err += data));
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
+  current = null;
+  if (isStopped && !isCleaningUp) throw new Error("interrupted");
+  if (code !== 0) throw new Error(`${file} ended with ${code}: ${err.slice(-OUTPUT_KEPT)}`.trim());
+  return out;
 }
+
+function isInstalled(program: string): boolean {
+  const path = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
+  return path.split(":").some((directory) => {
+    try {
+      accessSync(join(directory, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function isMounted(directory: string): boolean {
+  const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+  return lines.some((line) => line.split(" ")[4] === directory);
+}
+
+async function unmount(directory: string): Promise<void> {
+  const [file, args] = isRoot ? ["umount", []] : ["fusermount3", ["-u"]];
+  for (let attempt = 1; isMounted(directory); attempt += 1) {
+    try {
+      await run(file, [...args, directory]);
+    } catch (error) {
+      if (attempt >= 20) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+/** Of all daemons of one file system in one round, all its mounts together. */
+interface Usage {
+  cpuSeconds: number;
+  rssMib: number;
+}
+
+const TICKS_A_SECOND = 100;
+const STAT_UTIME = 11;
+
+/** Adds what the process has used; before it ends. */
+function measure(pid: number, usage: Usage): void {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // After the name, which may contain anything.
+    const words = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const ticks = Number(words[STAT_UTIME]) + Number(words[STAT_UTIME + 1]);
+    usage.cpuSeconds += ticks / TICKS_A_SECOND;
+    const peak = /^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+    usage.rssMib = Math.max(usage.rssMib, Number(peak?.[1] ?? 0) / 1024);
+  } catch {
+    note(`a daemon had ended before what it used could be read`);
+  }
+}
+
+// ---- the file systems
+
+/** Where all lies: the disk, the mount points, what is copied in. */
+class Work {
+  readonly directory: string;
+  readonly disk: string;
+  readonly target: string;
+  readonly lower: string;
+  readonly archive: string;
+  readonly repository: string;
+  /** The loop device over the disk, while a file system of the kernel has it. */
+  loop: string | null = null;
+
+  constructor(parent: string) {
+    this.directory = realpathSync(mkdtempSync(join(parent, "dynamicfs-bench-")));
+    this.disk = join(this.directory, "disk.img");
+    this.target = join(this.directory, "mnt");
+    this.lower = join(this.directory, "lower");
+    this.archive = join(this.directory, "tree.tar");
+    this.repository = join(this.directory, "repository");
+    mkdirSync(this.target);
+    mkdirSync(this.lower);
+    mkdirSync(join(this.directory, "run"), { mode: 0o700 });
+    const fixed = "2024-01-01T00:00:00Z";
+    environment = {
+      PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`,
+      HOME: this.directory,
+      LC_ALL: "C.UTF-8",
+      DYNAMICFS_RUNTIME_DIR: join(this.directory, "run"),
+      XDG_STATE_HOME: join(this.directory, "state"),
+      DYNAMICFS_LOG: join(this.directory, "daemon.log"),
+      GIT_CONFIG_NOSYSTEM: "1",
+      GIT_AUTHOR_NAME: "bench",
+      GIT_AUTHOR_EMAIL: "bench@example.org",
+      GIT_AUTHOR_DATE: fixed,
+      GIT_COMMITTER_NAME: "bench",
+      GIT_COMMITTER_EMAIL: "bench@example.org",
+      GIT_COMMITTER_DATE: fixed,
+    };
+  }
+
+  /**
+   * Written in full once, and then used by all: a write into a hole would cost whoever writes to new places a
+   * change of the metadata of the file system below.
+   */
+  fillDisk(): void {
+    const block = Buffer.alloc(4 * MIB, 0xa5);
+    const fd = openSync(this.disk, "wx", 0o600);
+    for (let at = 0; at < DISK_BYTES; at += block.length) writeSync(fd, block, 0, block.length, at);
+    fsyncSync(fd);
+    closeSync(fd);
+  }
+
+  wipeDisk(): void {
+    const zeros = Buffer.alloc(WIPE_BYTES);
+    const fd = openSync(this.disk, "r+");
+    for (const at of [0, DISK_BYTES - WIPE_BYTES]) writeSync(fd, zeros, 0, WIPE_BYTES, at);
+    fsyncSync(fd);
+    closeSync(fd);
+  }
+
+  /** A tree like that of a program's sources, the same each time; its archive, and a repository of it. */
+  async makeTree(): Promise<void> {
+    const random = new Prng(1);
+    const tree = join(this.directory, "tree");
+    const words = Array.from({ length: 500 }, () => random.below(2 ** 30).toString(36));
+    for (let index = 0; index < SOURCE_FILES; index += 1) {
+      const parts = [`module${index % 12}`, `part${index % 84}`, `deep${index % 168}`];
+      const folder = join(tree, ...parts.slice(0, 1 + (index % 3)));
+      mkdirSync(folder, { recursive: true });
+      // Most files are small, a few are large: the product of two even spreads.
+      const length = 200 + Math.floor((random.below(200) * random.below(200)) / 20) * 10;
+      let text = "";
+      while (text.length < length) text += `${words[random.below(words.length)]} `;
+      writeFileSync(join(folder, `source_file_${index}.c`), text);
+    }
+    await run("tar", ["-cf", this.archive, "-C", this.directory, "tree"]);
+    const git = async (...args: string[]): Promise<string> =>
+      await run("git", ["-C", tree, "-c", "gc.auto=0", ...args]);
+    await git("init", "-q");
+    await git("add", ".");
+    await git("commit", "-q", "-m", "all");
+    await run("git", ["clone", "-q", "--bare", "--no-local", tree, this.repository]);
+    rmSync(tree, { recursive: true });
+  }
+
+  async attachLoop(): Promise<string> {
+    if (this.loop !== null) return this.loop;
+    const show = ["--find", "--show"];
+    let out: string;
+    try {
+      out = await run("losetup", [...show, "--direct-io=on", this.disk]);
+    } catch (error) {
+      if (isStopped) throw error;
+      note("the loop device does not allow direct I/O here: ext4 has a second cache below it");
+      out = await run("losetup", [...show, this.disk]);
+    }
+    this.loop = out.trim();
+    return this.loop;
+  }
+
+  async detachLoop(): Promise<void> {
+    if (this.loop === null) return;
+    await run("losetup", ["--detach", this.loop]);
+    this.loop = null;
+  }
+
+  async cleanUp(): Promise<void> {
+    isCleaningUp = true;
+    const remaining = [this.target, this.lower].filter(isMounted);
+    for (const directory of remaining) {
+      try {
+        await unmount(directory);
+      } catch (error) {
+        say(`${(error as Error).message}; detaching ${directory}`);
+        spawnSync(isRoot ? "umount" : "fusermount3", [isRoot ? "-l" : "-uz", directory]);
+      }
+    }
+    await this.detachLoop().catch((error: Error) => say(error.message));
+    // A daemon that still writes its last words must not leave something behind.
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+  }
+}
+
+interface FileSystem {
+  readonly name: string;
+  /** Why it cannot be used here. */
+  unusable(): string | null;
+  make(work: Work): Promise<void>;
+  mount(work: Work): Promise<void>;
+  unmount(work: Work, usage: Usage): Promise<void>;
+}
+
+function missing(programs: readonly string[], needsRoot: boolean): string | null {
+  if (needsRoot && !isRoot) return "needs root";
+  const absent = programs.filter((program) => !isInstalled(program));
+  return absent.length === 0 ? null : `${absent.join(", ")} not installed`;
+}
+
+/** Without what is put off until later and would run beside the work; and no holes in the disk. */
+const EXT4_ARGS = [
+  ...["-q", "-F", "-t", "ext4", "-m", "0"],
+  ...["-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"],
+];
+
+const ext4: FileSystem = {
+  name: "ext4",
+  unusable: () => missing(["mke2fs", "losetup", "mount"], true),
+  async make(work) {
+    await run("mke2fs", [...EXT4_ARGS, await work.attachLoop()]);
+  },
+  async mount(work) {
+    await run("mount", ["-t", "ext4", await work.attachLoop(), work.target]);
+  },
+  async unmount(work) {
+    await unmount(work.target);
+    await work.detachLoop();
+  },
+};
+
+/** The daemon of a peer, in the foreground so that its process is known. */
+let daemon: ChildProcess | null = null;
+
+async function startDaemon(work: Work, file: string, args: readonly string[]): Promise<void> {
+  const child = spawn(file, args, {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: environment,
+    detached: true,
+  });
+  daemon = child;
+  let err = "";
+  let failure: Error | null = null;
+  child.stderr.on("data", (data) => (err = `${err}${data}`.slice(-OUTPUT_KEPT)));
+  child.once("error", (error) => (failure = error));
+  const endMs = performance.now() + MOUNT_MS_MAX;
+  while (!isMounted(work.target)) {
+    const hasEnded = child.exitCode !== null || failure !== null;
+    if (hasEnded || isStopped || performance.now() > endMs) {
+      child.kill();
+      daemon = null;
+      throw new Error(`${file} did not mount: ${err}`.trim());
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+async function stopDaemon(work: Work, usage: Usage): Promise<void> {
+  const child = daemon;
+  if (child?.pid === undefined) return;
+  measure(child.pid, usage);
+  const ended =
+    child.exitCode !== null
+      ? Promise.resolve()
+      : new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  await unmount(work.target);
+  // What it has in its own caches it writes only now.
+  await ended;
+  daemon = null;
+}
+
+const fuse2fs: FileSystem = {
+  name: "fuse2fs",
+  unusable: () => missing(["mke2fs", "fuse2fs"], false),
+  async make(work) {
+    await run("mke2fs", [...EXT4_ARGS, work.disk]);
+  },
+  async mount(work) {
+    await startDaemon(work, "fuse2fs", ["-f", "-o", "rw,fakeroot", work.disk, work.target]);
+  },
+  unmount: stopDaemon,
+};
+
+const ntfs3g: FileSystem = {
+  name: "ntfs-3g",
+  unusable: () => missing(["mkntfs", "ntfs-3g", "losetup"], true),
+  async make(work) {
+    await run("mkntfs", ["-Q", "-F", "-q", await work.attachLoop()]);
+  },
+  async mount(work) {
+    const device = await work.attachLoop();
+    await startDaemon(work, "ntfs-3g", ["-o", "no_detach,big_writes", device, work.target]);
+  },
+  async unmount(work, usage) {
+    await stopDaemon(work, usage);
+    await work.detachLoop();
+  },
+};
+
+const bindfs: FileSystem = {
+  name: "bindfs",
+  unusable: () => missing(["mke2fs", "bindfs", "losetup", "mount"], true),
+  make: ext4.make,
+  async mount(work) {
+    await run("mount", ["-t", "ext4", await work.attachLoop(), work.lower]);
+    await startDaemon(work, "bindfs", ["-f", work.lower, work.target]);
+  },
+  async unmount(work, usage) {
+    await stopDaemon(work, usage);
+    await unmount(work.lower);
+    await work.detachLoop();
+  },
+};
+
+let dynamicfsPid: number | null = null;
+const dynamicfsRun = async (...args: string[]): Promise<string> =>
+  await run(process.execPath, [MAIN, ...args]);
+
+const dynamicfs: FileSystem = {
+  name: "dynamicfs",
+  unusable: () => (exists("/dev/fuse") ? null : "no /dev/fuse"),
+  async make(work) {
+    await dynamicfsRun("pool", "create", "bench", work.disk);
+  },
+  async mount(work) {
+    const out = await dynamicfsRun("mount", "--json", work.disk, work.target);
+    dynamicfsPid = (JSON.parse(out) as { pid: number }).pid;
+  },
+  async unmount(work, usage) {
+    if (dynamicfsPid !== null) measure(dynamicfsPid, usage);
+    dynamicfsPid = null;
+    await dynamicfsRun("umount", work.target);
+  },
+};
+
+const PEERS = [ext4, fuse2fs, ntfs3g, bindfs];
+
+// ---- the rounds
+
+/** One figure of one workload on one file system in one round; null: it failed. */
+interface Sample {
+  readonly round: number;
+  readonly fileSystem: string;
+  readonly workload: string;
+  readonly unit: Unit;
+  readonly value: number | null;
+}
+
+interface UsageSample extends Usage {
+  readonly round: number;
+  readonly fileSystem: string;
+}
+
+const samples: Sample[] = [];
+const usages: UsageSample[] = [];
+
+function dropCaches(): void {
+  try {
+    writeFileSync("/proc/sys/vm/drop_caches", "3");
+  } catch {
+    note("caches of the system could not be dropped (needs root): cold means only mounted anew");
+  }
+}
+
+async function runRound(
+  round: number,
+  fileSystem: FileSystem,
+  work: Work,
+  chosen: readonly Workload[],
+): Promise<void> {
+  const usage: UsageSample = { round, fileSystem: fileSystem.name, cpuSeconds: 0, rssMib: 0 };
+  work.wipeDisk();
+  await fileSystem.make(work);
+  await fileSystem.mount(work);
+  for (const { name, shown, unit, cold, prepare, run: runWorkload } of chosen) {
+    say(`round ${round}, ${fileSystem.name}: ${shown} …`);
+    let value: number | null = null;
+    try {
+      await prepare?.(work.target);
+      await run("sync", ["-f", work.target]);
+      if (cold) {
+        await fileSystem.unmount(work, usage);
+        await run("sync", ["-f", work.directory]);
+        dropCaches();
+        await fileSystem.mount(work);
+      }
+      value = await runWorkload(work.target);
+    } catch (error) {
+      if (isStopped || !isMounted(work.target)) throw error;
+      note(`${fileSystem.name}, ${shown}: ${(error as Error).message.split("\n").at(-1)}`);
+    }
+    samples.push({ round, fileSystem: fileSystem.name, workload: name, unit, value });
+  }
+  await fileSystem.unmount(work, usage);
+  usages.push(usage);
+}
+
+// ---- what is shown
 
 function median(values: readonly number[]): number | null {
-  if (values.length === 0) return null;
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] as number;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] as number) + upper) / 2;
+  const sorted = values.toSorted((a, b) => a - b);
+  const low = sorted[Math.floor((sorted.length - 1) / 2)];
+  const high = sorted[Math.ceil((sorted.length - 1) / 2)];
+  return low === undefined || high === undefined ? null : (low + high) / 2;
 }
 
-function cell(
-  results: Results,
-  peer: string,
-  workload: string,
-): { rate: number | null; ratio: number | null } {
-  const own = results.rounds.get(peer) ?? [];
-  const base = results.rounds.get("ext4") ?? [];
-  const rates: number[] = [];
+/** Three digits that mean something. */
+function figure(value: number): string {
+  if (value >= 100) return Math.round(value).toLocaleString("en-US");
+  return value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}
+
+function sampleValue(round: number, fileSystem: string, workload: string): number | null {
+  const found = samples.find(
+    (sample) =>
+      sample.round === round && sample.fileSystem === fileSystem && sample.workload === workload,
+  );
+  return found?.value ?? null;
+}
+
+function cell(fileSystem: string, { name, unit }: Workload): string {
+  const values: number[] = [];
   const ratios: number[] = [];
-  for (const [index, round] of own.entries()) {
-    const rate = round.get(workload) ?? null;
-    const reference = base[index]?.get(workload) ?? null;
-    if (rate !== null) rates.push(rate);
-    if (rate !== null && reference !== null) ratios.push(rate / reference);
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    const value = sampleValue(round, fileSystem, name);
+    if (value === null) continue;
+    values.push(value);
+    const reference = sampleValue(round, ext4.name, name);
+    if (reference !== null) ratios.push(unit === "s" ? reference / value : value / reference);
   }
-  return { rate: median(rates), ratio: median(ratios) };
+  const value = median(values);
+  if (value === null) return "failed";
+  const ratio = fileSystem === ext4.name ? null : median(ratios);
+  return ratio === null ? figure(value) : `${figure(value)} (${ratio.toFixed(2)}×)`;
 }
 
-function human(rate: number): string {
-  if (rate >= 1e6) return `${(rate / 1e6).toFixed(2)}M`;
-  return rate >= 10_000 ? `${(rate / 1000).toFixed(1)}k` : rate.toFixed(rate < 100 ? 1 : 0);
-}
-
-function table(results: Results, peers: readonly string[], wanted: readonly Workload[]): string {
-  const lines = [`| workload | ${peers.join(" | ")} |`, `|---|${"---|".repeat(peers.length)}`];
-  for (const { name, unit } of wanted) {
-    const cells = peers.map((peer) => {
-      const { rate, ratio } = cell(results, peer, name);
-      if (rate === null) return "fails";
-      return peer === "ext4" || ratio === null
-        ? human(rate)
-        : `${human(rate)} (${ratio.toFixed(2)})`;
+function table(fileSystems: readonly FileSystem[], chosen: readonly Workload[]): string {
+  const names = fileSystems.map(({ name }) => name);
+  const rows = [
+    ["", "unit", ...names],
+    ["---", "---", ...names.map(() => "--:")],
+    ...chosen.map((one) => [one.shown, one.unit, ...names.map((name) => cell(name, one))]),
+  ];
+  const used = (key: "cpuSeconds" | "rssMib"): string[] =>
+    names.map((name) => {
+      const ofThis = usages.filter(({ fileSystem }) => fileSystem === name);
+      const value = median(ofThis.map((usage) => usage[key]));
+      return value === null || value === 0 ? "" : figure(value);
     });
-    lines.push(`| ${name}, ${unit} | ${cells.join(" | ")} |`);
+  rows.push(["CPU time of the daemon", "s", ...used("cpuSeconds")]);
+  rows.push(["peak memory of the daemon", "MiB", ...used("rssMib")]);
+  return rows.map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+// ---- all of it
+
+/** Wrong arguments; thrown, so that what is there already is cleaned up. */
+class UsageError extends Error {}
+
+function fail(text: string): never {
+  throw new UsageError(text);
+}
+
+function chooseNames(given: string, known: readonly string[], what: string): string[] {
+  const names = given.split(",").filter((name) => name !== "");
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown !== undefined) fail(`no ${what} "${unknown}"; there are ${known.join(", ")}`);
+  return names;
+}
+
+function chooseFileSystems(): FileSystem[] {
+  const known = PEERS.map(({ name }) => name);
+  const given = options.peers ?? known.join(",");
+  const names = given === "none" ? [] : chooseNames(given, known, "peer");
+  // All the others are shown relative to ext4, so it is there if any of them is.
+  if (names.length > 0) names.push(ext4.name);
+  const usable: FileSystem[] = [];
+  for (const fileSystem of [...PEERS.filter(({ name }) => names.includes(name)), dynamicfs]) {
+    const reason = fileSystem.unusable();
+    if (reason === null) usable.push(fileSystem);
+    else note(`${fileSystem.name} skipped: ${reason}`);
   }
-  const used = (
-    peer: string,
-    of: (each: { cpuSeconds: number; rssBytes: number }) => number,
-  ): string => {
-    const value = median((results.usage.get(peer) ?? []).map(of));
-    return value === null || value === 0 ? "-" : value.toFixed(0);
-  };
-  lines.push(
-    `| daemon, CPU s | ${peers.map((peer) => used(peer, (each) => each.cpuSeconds)).join(" | ")} |`,
-  );
-  lines.push(
-    `| daemon, peak MiB | ${peers.map((peer) => used(peer, (each) => each.rssBytes / MIB)).join(" | ")} |`,
-  );
-  return lines.join("\n");
+  return usable;
 }
 
 async function main(): Promise<void> {
-  if (process.platform !== "linux" || process.geteuid?.() !== 0) {
-    process.stderr.write("the benchmark needs Linux and root, for loop devices and empty caches\n");
-    process.exitCode = 1;
-    return;
-  }
-  const chosen = (text: string, name: string): boolean =>
-    text === "" || text.split(",").some((part) => name.includes(part));
-  const wanted = WORKLOADS.filter(({ name }, index) => {
-    if (chosen(options.only, name)) return true;
-    // What others need: files to look at, rename or read.
-    return WORKLOADS.slice(index).some(
-      (later) =>
-        chosen(options.only, later.name) && options.only !== "" && isMadeBy(name, later.name),
-    );
-  });
-  const peers = PEERS.filter((peer) => {
-    if (peer.name !== "ext4" && !chosen(options.peers, peer.name)) return false;
-    if (isInstalled(peer)) return true;
-    process.stderr.write(`${peer.name} is not installed: left out\n`);
-    return false;
-  });
-  const isOwn = options.dir === undefined;
-  const directory = options.dir ?? mkdtempSync(join(tmpdir(), "dynamicfs-bench-"));
-  const results: Results = { rounds: new Map(), usage: new Map() };
+  if (!Number.isInteger(ROUNDS) || ROUNDS < 1) fail("--runs: a number from 1");
+  const absent = missing(["python3", "tar", "git"], false);
+  if (absent !== null) fail(absent);
+  const fileSystems = chooseFileSystems();
+  const work = new Work(options.dir);
   try {
-    mkdirSync(directory, { recursive: true });
-    const data = await makeData(directory);
-    const bed = new Bed(directory, options.quick ? 2048 : 4096);
-    for (let run = 0; run < Number(options.runs); run++) {
-      for (const peer of run % 2 === 0 ? peers : [...peers].reverse()) {
-        process.stderr.write(`round ${run + 1}: ${peer.name}\n`);
-        try {
-          const round = await measure(bed, peer, data, wanted);
-          results.rounds.set(peer.name, [...(results.rounds.get(peer.name) ?? []), round]);
-        } catch (error) {
-          process.stderr.write(`    ${error instanceof Error ? error.message : error}\n`);
-          results.rounds.set(peer.name, [...(results.rounds.get(peer.name) ?? []), new Map()]);
-        } finally {
-          results.usage.set(peer.name, [...(results.usage.get(peer.name) ?? []), bed.usage()]);
-          await bed.tearDown();
-        }
-      }
+    const all = workloads(work);
+    const allNames = all.map(({ name }) => name);
+    const only = chooseNames(options.only ?? allNames.join(","), allNames, "workload");
+    const chosen = all.filter(({ name }) => only.includes(name));
+    say(`in ${work.directory}: disk and source tree …`);
+    work.fillDisk();
+    if (chosen.some(({ name }) => ["untar", "rm", "git_clone"].includes(name))) {
+      await work.makeTree();
+    }
+    for (let round = 1; round <= ROUNDS; round += 1) {
+      const first = (round - 1) % Math.max(1, fileSystems.length);
+      const order = [...fileSystems.slice(first), ...fileSystems.slice(0, first)];
+      for (const fileSystem of order) await runRound(round, fileSystem, work, chosen);
+    }
+    if (options.json) {
+      const printed = {
+        schema: "dynamicfs.bench/1",
+        quick,
+        rounds: ROUNDS,
+        samples,
+        usages,
+        notes,
+      };
+      process.stdout.write(`${JSON.stringify(printed)}\n`);
+    } else {
+      const shownNotes = notes.map((text) => `\n- ${text}`).join("");
+      process.stdout.write(`${table(fileSystems, chosen)}\n${shownNotes}\n`);
     }
   } finally {
-    if (isOwn) rmSync(directory, { recursive: true, force: true });
-  }
-  const names = peers.map(({ name }) => name);
-  if (options.json) {
-    const workloads = wanted.map(({ name, unit }) => ({
-      name,
-      unit,
-      results: Object.fromEntries(names.map((peer) => [peer, cell(results, peer, name)])),
-    }));
-    const daemons = Object.fromEntries(results.usage);
-    console.log(
-      JSON.stringify(
-        { quick: options.quick, runs: Number(options.runs), workloads, daemons },
-        null,
-        2,
-      ),
-    );
-  } else {
-    console.log(table(results, names, wanted));
-    console.log(
-      `\nMedians of ${options.runs} rounds; in brackets the median ratio to ext4 of the same round.`,
-    );
+    await work.cleanUp();
   }
 }
 
-/** Whether a workload leaves what another needs. */
-function isMadeBy(maker: string, user: string): boolean {
-  if (maker.startsWith("create")) return /stat|rename|unlink|4 KiB files/.test(user);
-  if (maker === "rename") return user === "unlink";
-  if (maker === "untar") return /tree|rm -rf/.test(user);
-  return maker === "sequential write" && /read, cold|fsync/.test(user) && !/tree|files/.test(user);
+try {
+  await main();
+} catch (error) {
+  say(isStopped ? "interrupted" : `bench: ${(error as Error).message}`);
+  process.exitCode = isStopped ? 130 : error instanceof UsageError ? 2 : 1;
 }
-
-await main();
