@@ -103,7 +103,7 @@ export function* recover(
       }
     }
   } catch (error) {
-    if (error instanceof FsError) throw error;
+    if (error instanceof FsError && !(error instanceof RetryFailed)) throw error;
     const cause =
       error instanceof RetryFailed
         ? `error ${error.status}`
