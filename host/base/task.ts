@@ -1,3 +1,5 @@
+import { errnoName } from "./errno.ts";
+import { FsError } from "./fs_error.ts";
 import { Retry } from "./retry.ts";
 
 /**
@@ -65,12 +67,12 @@ export function* retrying<T>(operation: () => T): Task<T> {
   }
 }
 
-/** A wait inside `retrying` failed: its status is −errno. */
-export class RetryFailed extends Error {
+/** A wait inside `retrying` failed: its status is −errno; what exactly failed was logged where it did. */
+export class RetryFailed extends FsError {
   readonly status: number;
 
   constructor(status: number) {
-    super(`Wait failed with ${status}`);
+    super(-status, "task/wait-failed", `Cannot load what is needed: ${errnoName(status)}`);
     this.status = status;
   }
 }
