@@ -22,14 +22,7 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import {
-  mode,
-  type PosixCase,
-  python,
-  touch,
-  utimensat,
-  withFile,
-} from "../support/posix_calls.ts";
+import { mode, type PosixCase, python, touch, utimensat, withFile } from "../support/posix_case.ts";
 
 const at = (s: bigint, ns = 0n): { s: bigint; ns: bigint } => ({ s, ns });
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));

@@ -27,7 +27,7 @@ import {
   touch,
   withFile,
   writeAt,
-} from "../support/posix_calls.ts";
+} from "../support/posix_case.ts";
 
 const MIB = 1 << 20;
 

@@ -25,7 +25,7 @@ import {
   SEEK_SET,
   touch,
   withFile,
-} from "../support/posix_calls.ts";
+} from "../support/posix_case.ts";
 
 function list(fd: number, room = 4096): Entry[] {
   const all: Entry[] = [];

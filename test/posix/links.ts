@@ -31,7 +31,7 @@ import {
   text,
   touch,
   withFile,
-} from "../support/posix_calls.ts";
+} from "../support/posix_case.ts";
 
 export const links: PosixCase[] = [
   {

@@ -14,7 +14,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { code, type PosixCase, python, text, touch } from "../support/posix_calls.ts";
+import { code, type PosixCase, python, text, touch } from "../support/posix_case.ts";
 
 export const names: PosixCase[] = [
   {

@@ -1,6 +1,6 @@
 /** What somebody without rights may do. */
 import { chmodSync, chownSync, lstatSync, mkdirSync, statSync } from "node:fs";
-import { asUser, mode, type PosixCase, touch } from "../support/posix_calls.ts";
+import { asUser, mode, type PosixCase, touch } from "../support/posix_case.ts";
 
 const USER = 54321;
 

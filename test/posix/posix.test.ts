@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { mountImpossible, programsMissing, withMount } from "../support/mount.ts";
-import type { PosixCase } from "../support/posix_calls.ts";
+import type { PosixCase } from "../support/posix_case.ts";
 import { attributes } from "./attributes.ts";
 import { data } from "./data.ts";
 import { directories } from "./directories.ts";

@@ -19,7 +19,7 @@ import {
   renameat2,
   text,
   touch,
-} from "../support/posix_calls.ts";
+} from "../support/posix_case.ts";
 
 const NOREPLACE = 1;
 const EXCHANGE = 2;

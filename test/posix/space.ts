@@ -28,7 +28,7 @@ import {
   withFile,
   writeAt,
   ZERO_RANGE,
-} from "../support/posix_calls.ts";
+} from "../support/posix_case.ts";
 
 const MIB = 1 << 20;
 const ENXIO = -6;

@@ -1,6 +1,6 @@
 /** FIFOs, sockets, devices. */
 import { chmodSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
-import { code, mknod, type PosixCase, python, text } from "../support/posix_calls.ts";
+import { code, mknod, type PosixCase, python, text } from "../support/posix_case.ts";
 
 export const special: PosixCase[] = [
   {

@@ -12,7 +12,7 @@ import {
   XATTR_CREATE,
   XATTR_REPLACE,
   xattrLength,
-} from "../support/posix_calls.ts";
+} from "../support/posix_case.ts";
 
 const ENODATA = -61;
 const EEXIST = -17;
