@@ -384,6 +384,7 @@ export class Dispatcher {
     if (next < 0 || request.nameLength === 0) return this.malformed();
     const { nameAddress, nameLength } = request;
     if (!this.name(next)) return -EINVAL;
+    if (request.u64(0) > Number.MAX_SAFE_INTEGER) return -ESTALE;
     return done(
       this.fs.rename(
         request.nodeid,
@@ -561,6 +562,7 @@ function rmdir(d: Dispatcher): number {
 function link(d: Dispatcher): number {
   const { request } = d;
   if (!d.name(LINK_IN_BYTES)) return -EINVAL;
+  if (request.u64(0) > Number.MAX_SAFE_INTEGER) return -ESTALE;
   const { nodeid, nameAddress, nameLength } = request;
   const status = d.fs.link(request.u64(0), nodeid, nameAddress, nameLength, d.attributes);
   return status < 0 ? status : d.giveEntry();

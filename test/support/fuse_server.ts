@@ -6,6 +6,7 @@ import { writeSync } from "node:fs";
 import process from "node:process";
 import { Layout } from "../../host/core/layout.ts";
 import { loadCore } from "../../host/core/load.ts";
+import { Attributes, NewNode, ROOT_INO } from "../../host/fs/file_system.ts";
 import { FuseSession } from "../../host/fuse/session.ts";
 import { UringReactor } from "../../host/reactor/uring_reactor.ts";
 import { TreeFs } from "./tree_fs.ts";
@@ -25,6 +26,9 @@ export interface ServerOptions {
   readonly noAtime?: boolean;
   readonly source?: string;
   readonly dirtyPercent?: number;
+  /** A file of this name appears in the root, behind the kernel's back, when `behindMs` have passed. */
+  readonly behindName?: string;
+  readonly behindMs?: number;
 }
 
 export interface ServerReport {
@@ -104,6 +108,18 @@ try {
 } catch (error) {
   writeSync(1, `${JSON.stringify({ event: "failed", message: (error as Error).message })}\n`);
   process.exit(1);
+}
+if (options.behindName !== undefined) {
+  const name = Buffer.from(options.behindName);
+  reactor.timer(options.behindMs ?? 0, () => {
+    const buffer = fs.takeBuffer(1);
+    core.bytes.set(name, buffer);
+    const node = Object.assign(new NewNode(), { mode: 0o100600 });
+    fs.makeNode(ROOT_INO, buffer, name.length, node, new Attributes());
+    fs.giveBuffer(buffer, 1);
+    session.invalidator?.entry(ROOT_INO, name, (status) => logs.push(`entry ${status}`));
+    session.invalidator?.inode(ROOT_INO, 0, 0, (status) => logs.push(`inode ${status}`));
+  });
 }
 writeSync(1, `${JSON.stringify({ event: "mounted" })}\n`);
 await reactor.run();

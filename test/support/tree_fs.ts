@@ -137,9 +137,11 @@ export class TreeFs implements FileSystem {
     this.#nodes.set(ROOT_INO, root);
   }
 
+  /** Blocks that somebody has, without those that are held. */
   get blocksTaken(): number {
     let taken = 0;
     for (const used of this.#used) taken += used;
+    for (const [, blocks] of this.#held) taken -= blocks;
     return taken;
   }
 
@@ -721,12 +723,11 @@ export class TreeFs implements FileSystem {
   }
 
   #zero(node: TreeNode, start: number, end: number): void {
-    for (let at = start; at < end; ) {
-      const index = Math.floor(at / BLOCK);
-      const stop = Math.min(end, (index + 1) * BLOCK);
-      if (at === index * BLOCK && stop === at + BLOCK) node.blocks.delete(index);
-      else node.blocks.get(index)?.fill(0, at - index * BLOCK, stop - index * BLOCK);
-      at = stop;
+    for (const [index, block] of [...node.blocks]) {
+      const from = Math.max(start - index * BLOCK, 0);
+      const to = Math.min(end - index * BLOCK, BLOCK);
+      if (from === 0 && to === BLOCK) node.blocks.delete(index);
+      else if (from < to) block.fill(0, from, to);
     }
   }
 }
