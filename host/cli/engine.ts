@@ -3,7 +3,6 @@
  * volume on top is the caller's, because some open one and others look below it.
  */
 import { randomFillSync } from "node:crypto";
-import { SystemClock } from "../base/clock.ts";
 import type { Task } from "../base/task.ts";
 import { spawn } from "../base/task.ts";
 import { loadCore } from "../core/load.ts";
@@ -11,6 +10,7 @@ import type { Device } from "../device/device.ts";
 import { openDevice } from "../device/open_device.ts";
 import type { Environment } from "../fs/volume.ts";
 import { memoryPagesFor } from "../fs/volume.ts";
+import { openClock } from "../reactor/kernel_clock.ts";
 import { PortableReactor } from "../reactor/portable_reactor.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import { UringReactor } from "../reactor/uring_reactor.ts";
@@ -52,7 +52,7 @@ export function openEngine(options: EngineOptions): Engine {
   }
   const environment: Environment = {
     core,
-    clock: new SystemClock(),
+    clock: openClock(),
     timer: (delayMs, callback) => reactor.timer(delayMs, callback),
     post: (callback) => reactor.post(callback),
     randomBytes: (target) => {

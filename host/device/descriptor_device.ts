@@ -89,6 +89,18 @@ export class DescriptorDevice implements Device {
     );
   }
 
+  writeDurable(offsetBytes: number, address: number, byteLength: number, done: Done): void {
+    checkRange(this.sizeBytes, offsetBytes, byteLength);
+    this.#checkAddress(address);
+    if (this.readOnly) {
+      this.#reactor.post(() => done(-EROFS));
+      return;
+    }
+    this.#reactor.writeDurable(this.#fd, offsetBytes, address, byteLength, (moved) =>
+      done(statusOf(moved, byteLength)),
+    );
+  }
+
   flush(done: Done): void {
     assert(!this.#closed, "a closed device takes no calls");
     this.#reactor.flush(this.#fd, done);

@@ -23,6 +23,11 @@ export interface Device {
     byteLengths: readonly number[],
     done: Done,
   ): void;
+  /**
+   * A write that is durable when it completes (RWF_DSYNC, FUA); of other writes it says nothing, but none to the same
+   * place that completed before can undo it. Costs less than a write and a flush after it.
+   */
+  writeDurable(offsetBytes: number, address: number, byteLength: number, done: Done): void;
   flush(done: Done): void;
   /** Tells that a range is unused (BLKDISCARD, hole punch). Advice: may do nothing. */
   discard(offsetBytes: number, byteLength: number, done: Done): void;

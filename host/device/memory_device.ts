@@ -77,6 +77,10 @@ export class MemoryDevice implements Device {
     this.#post(done, 0);
   }
 
+  writeDurable(offsetBytes: number, address: number, byteLength: number, done: Done): void {
+    this.write(offsetBytes, address, byteLength, done);
+  }
+
   flush(done: Done): void {
     this.#post(done, 0);
   }

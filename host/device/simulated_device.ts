@@ -2,7 +2,8 @@
  * A device for tests that lose power and rot: it knows what is durable, what would be lost, and in what ways.
  *
  * What a disk with a volatile cache promises, and no more:
- * - A write is visible to reads when it completes, and durable when a flush completes that was issued after that.
+ * - A write is visible to reads when it completes, and durable when a flush completes that was issued after that; one
+ *   that was asked to be durable is at once.
  * - When power is cut, each write that is not durable, completed or not, is there wholly, not at all, or in any subset of
  *   its 512-byte sectors, independently of all others. Order does not matter: the newest of several writes to a sector
  *   that survived is the sector's content, and any of them may be the newest that did.
@@ -156,6 +157,20 @@ export class SimulatedDevice implements Device {
     byteLengths: readonly number[],
     done: Done,
   ): void {
+    this.#write(offsetBytes, addresses, byteLengths, false, done);
+  }
+
+  writeDurable(offsetBytes: number, address: number, byteLength: number, done: Done): void {
+    this.#write(offsetBytes, [address], [byteLength], true, done);
+  }
+
+  #write(
+    offsetBytes: number,
+    addresses: readonly number[],
+    byteLengths: readonly number[],
+    isDurable: boolean,
+    done: Done,
+  ): void {
     const byteLength = checkVector(this.sizeBytes, offsetBytes, addresses, byteLengths);
     if (this.#refuse(done)) return;
     const bytes = new Uint8Array(byteLength);
@@ -178,6 +193,7 @@ export class SimulatedDevice implements Device {
         `the buffers of a write of ${byteLength} bytes at ${offsetBytes} do not change while it is under way`,
       );
       this.#apply(write);
+      if (isDurable && !this.dropFlush) this.#settle(write);
       return 0;
     });
   }
@@ -319,6 +335,20 @@ export class SimulatedDevice implements Device {
       this.#unflushed.splice(at, 1);
       this.#unflushed.push(write);
     }
+  }
+
+  /** Makes one completed write durable, after those to the same place that had completed before it. */
+  #settle(write: PendingWrite): void {
+    const end = write.offsetBytes + write.byteLength;
+    this.#unflushed = this.#unflushed.filter((other) => {
+      const isUnder =
+        other.completed &&
+        other.offsetBytes < end &&
+        write.offsetBytes < other.offsetBytes + other.byteLength;
+      // The list ends with `write`: #apply has just put it there, or it was the last.
+      if (isUnder) applyTo(this.#durable, other);
+      return !isUnder;
+    });
   }
 
   #gather(addresses: readonly number[], byteLengths: readonly number[], target: Uint8Array): void {

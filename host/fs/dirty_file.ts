@@ -1,3 +1,13 @@
+/** An extent that was planned and whose pieces have not all ended. */
+export interface Flight {
+  readonly fileBlock: number;
+  readonly blockCount: number;
+  /** When it was planned the journal held its data. */
+  readonly isLogged: boolean;
+  /** Blocks whose pieces have not ended. */
+  left: number;
+}
+
 /** A file with buffered data: what is newer in memory than in the tree. */
 export class DirtyFile {
   readonly ino: number;
@@ -15,9 +25,10 @@ export class DirtyFile {
   /** Blocks written since the last fsync, as pairs (first block, count); null: too many to list. */
   unlogged: number[] | null = [];
   unloggedBlocks = 0;
-  /** Blocks whose newest data the journal holds although no extent does: pairs. */
-  logged: number[] = [];
-  loggedBlocks = 0;
+  /** Blocks whose data the journal holds although no extent does. */
+  readonly logged: Set<number> = new Set();
+  /** Planned extents that are being written. */
+  readonly flights: Flight[] = [];
   /** Where the last extent on disk ended: the goal of the next. */
   goal = 0;
   /** Bytes of block 0 may lie in an INLINE item. */
@@ -36,6 +47,33 @@ export class DirtyFile {
     this.ino = ino;
     this.map = map;
     this.size = size;
+  }
+
+  /**
+   * Whether the unlogged blocks may be logged while extents are being written: all that is in flight is in the journal
+   * already, and none of it is older data of these blocks, whose extent would follow them there.
+   */
+  get canLogNow(): boolean {
+    if (this.inFlight === 0) return true;
+    const unlogged = this.unlogged;
+    if (unlogged === null) return false;
+    for (const flight of this.flights) {
+      if (!flight.isLogged) return false;
+      const end = flight.fileBlock + flight.blockCount;
+      for (let i = 0; i < unlogged.length; i += 2) {
+        const first = unlogged[i] as number;
+        if (first < end && first + (unlogged[i + 1] as number) > flight.fileBlock) return false;
+      }
+    }
+    return true;
+  }
+
+  /** Blocks of a flight have been written, or will not be. */
+  landed(flight: Flight, count: number): void {
+    flight.left -= count;
+    if (flight.left > 0) return;
+    const last = this.flights.pop() as Flight;
+    if (last !== flight) this.flights[this.flights.indexOf(flight)] = last;
   }
 
   noteWritten(block: number, count: number): void {

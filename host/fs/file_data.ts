@@ -103,6 +103,7 @@ export class FileData implements DataHooks {
       fileOf: (ino) => this.#files.get(ino),
     });
     this.#writeback.onPieceDone = (file) => this.#pieceDone(file);
+    this.#writeback.onWritten = (file, first, count) => this.#unlog(file, first, count);
     this.pool.onShortage = () => this.#startWriteback([...this.#files.values()]);
     this.#store.blocksOwed = () => this.pool.dirtyBlocks;
     this.#store.relogBytes = () => this.#loggedBlocks * (BLOCK_BYTES + ENTRY_DATA_BYTES);
@@ -316,7 +317,10 @@ export class FileData implements DataHooks {
   #fileForWrite(ino: number): DirtyFile | number {
     const known = this.#files.get(ino);
     if (known !== undefined) {
-      if (known.closed) throw new Retry((resume) => known.whenIdle(resume));
+      if (known.closed) {
+        // It is being freed. When it is idle the one who frees it must come first: this may be called before him.
+        throw new Retry((resume) => known.whenIdle(() => this.#store.post(() => resume(0))));
+      }
       return known;
     }
     const inode = this.#store.get(ino, ITEM_INODE, 0);
@@ -325,7 +329,8 @@ export class FileData implements DataHooks {
     const size = inodeSize(this.#core, inode);
     const blocks = inodeBlocks(this.#core, inode);
     inodeTimes(this.#core, inode, this.#times);
-    const hasInline = blocks === 0 && size > 0 && this.#store.get(ino, ITEM_INLINE, 0) !== 0;
+    // With blocks too, when power was lost after a later extent was put and before that of block 0.
+    const hasInline = size > 0 && this.#store.get(ino, ITEM_INLINE, 0) !== 0;
     let goal = 0;
     if (blocks > 0) {
       const before = this.#extents.lastBefore(ino, Math.ceil(size / BLOCK_BYTES));
@@ -474,9 +479,21 @@ export class FileData implements DataHooks {
   }
 
   #forgetLogged(file: DirtyFile): void {
-    this.#loggedBlocks -= file.loggedBlocks;
-    file.loggedBlocks = 0;
-    file.logged.length = 0;
+    this.#loggedBlocks -= file.logged.size;
+    file.logged.clear();
+  }
+
+  #noteLogged(file: DirtyFile, first: number, count: number): void {
+    const before = file.logged.size;
+    for (let block = first; block < first + count; block++) file.logged.add(block);
+    this.#loggedBlocks += file.logged.size - before;
+  }
+
+  /** The tree has what the journal had of these blocks. */
+  #unlog(file: DirtyFile, first: number, count: number): void {
+    if (file.logged.size === 0) return;
+    for (let block = first; block < first + count; block++)
+      if (file.logged.delete(block)) this.#loggedBlocks--;
   }
 
   /** Writes back what is buffered now; ends early under pressure, unless all of it is wanted. */
@@ -564,7 +581,7 @@ export class FileData implements DataHooks {
   *#makeLoggable(file: DirtyFile): Task<number> {
     for (;;) {
       // What is being written goes into the journal as an extent, before newer data of the same blocks.
-      if (file.inFlight > 0) yield (resume) => file.whenIdle(resume);
+      if (!this.#isLoggable(file) && file.inFlight > 0) yield (resume) => file.whenIdle(resume);
       if (this.#files.get(file.ino) !== file) return 0;
       if (file.error !== 0) {
         const error = file.error;
@@ -573,9 +590,13 @@ export class FileData implements DataHooks {
         return error;
       }
       if (this.#isLoggable(file)) {
-        return yield* retrying(() => {
-          return this.#writeback.putInlineNow(file) ? 0 : this.#log(file);
+        const status = yield* retrying(() => {
+          if (this.#writeback.putInlineNow(file)) return 0;
+          // After a wait for room the blocks may be on their way to an extent.
+          return this.#isLoggable(file) ? this.#log(file) : NOT_LOGGABLE;
         });
+        if (status === NOT_LOGGABLE) continue;
+        return status;
       }
       if (this.#store.faulted !== null) return -EIO;
       const dirty = this.#core.exports.dirty_count(this.pool.dirtyBase, file.map);
@@ -587,6 +608,7 @@ export class FileData implements DataHooks {
 
   #isLoggable(file: DirtyFile): boolean {
     return (
+      file.canLogNow &&
       file.unlogged !== null &&
       file.unloggedBlocks <= LOG_BLOCKS_PER_SYNC &&
       this.#loggedBlocks + file.unloggedBlocks <= LOGGED_BLOCKS_MAX
@@ -599,13 +621,12 @@ export class FileData implements DataHooks {
     if (begun < 0) return begun;
     this.#appendBlocks(file, file.unlogged);
     this.#store.commit();
-    for (let i = 0; i < file.unlogged.length; i++) file.logged.push(file.unlogged[i] as number);
-    file.loggedBlocks += file.unloggedBlocks;
-    this.#loggedBlocks += file.unloggedBlocks;
+    for (let i = 0; i < file.unlogged.length; i += 2)
+      this.#noteLogged(file, file.unlogged[i] as number, file.unlogged[i + 1] as number);
     file.unlogged.length = 0;
     file.unloggedBlocks = 0;
-    if (this.#loggedBlocks > LOGGED_BLOCKS_SOFT) {
-      this.#startWriteback([...this.#files.values()].filter((other) => other.logged.length > 0));
+    if (this.#loggedBlocks - this.#writeback.loggedInFlight > LOGGED_BLOCKS_SOFT) {
+      this.#startWriteback([...this.#files.values()].filter((other) => other.logged.size > 0));
     }
     return 0;
   }
@@ -658,10 +679,10 @@ export class FileData implements DataHooks {
     if (this.#loggedBlocks === 0) return false;
     let any = false;
     for (const file of this.#files.values()) {
-      if (file.logged.length === 0) continue;
+      if (file.logged.size === 0) continue;
       if (!any) this.#store.openRelog();
       any = true;
-      this.#appendBlocks(file, file.logged);
+      this.#appendBlocks(file, pairsOf(file.logged));
     }
     if (any) this.#store.commit();
     return any;
@@ -809,9 +830,7 @@ export class FileData implements DataHooks {
     this.#truncateBuffers(file, newSize);
     if (isCut) {
       this.#appendBlocks(file, [cutBlock, 1]);
-      file.logged.push(cutBlock, 1);
-      file.loggedBlocks++;
-      this.#loggedBlocks++;
+      this.#noteLogged(file, cutBlock, 1);
     }
     return lost;
   }
@@ -898,18 +917,14 @@ export class FileData implements DataHooks {
   #waitForLogged(): never {
     throw new Retry((resume) => {
       this.#progressWaiters.push(resume);
-      this.#startWriteback([...this.#files.values()].filter((other) => other.logged.length > 0));
+      this.#startWriteback([...this.#files.values()].filter((other) => other.logged.size > 0));
     });
   }
 
   /** Whether the journal alone holds data of blocks [from, to), so that it would come back if they were dropped. */
   #isLogged(file: DirtyFile, from: number, to: number): boolean {
-    for (let i = 0; i < file.logged.length; i += 2) {
-      const first = file.logged[i] as number;
-      const end = Math.min(first + (file.logged[i + 1] as number), to);
-      for (let block = Math.max(first, from); block < end; block++)
-        if (this.#find(file, block)) return true;
-    }
+    for (const block of file.logged)
+      if (block >= from && block < to && this.#find(file, block)) return true;
     return false;
   }
 
@@ -921,7 +936,7 @@ export class FileData implements DataHooks {
     const dirty = this.#core.exports.dirty_count(this.pool.dirtyBase, file.map);
     if (file.inFlight === 0 && dirty === 0) return;
     if (this.#writeback.putInlineNow(file)) return;
-    if (file.inFlight > 0 || !this.#isLoggable(file)) {
+    if (!this.#isLoggable(file)) {
       throw new Retry((resume) => {
         spawn(this.#makeLoggable(file), (error, status) =>
           resume(error !== null ? -EIO : Math.min(0, status as number)),
@@ -1094,5 +1109,19 @@ export class FileData implements DataHooks {
   }
 }
 
+/** Blocks as pairs (first, count), in order. */
+function pairsOf(blocks: ReadonlySet<number>): number[] {
+  const pairs: number[] = [];
+  for (const block of [...blocks].sort((a, b) => a - b)) {
+    const last = pairs.length - 2;
+    if (last >= 0 && (pairs[last] as number) + (pairs[last + 1] as number) === block)
+      (pairs[last + 1] as number)++;
+    else pairs.push(block, 1);
+  }
+  return pairs;
+}
+
+/** Not a status of fsync: the blocks must go to extents, or another attempt be made later. */
+const NOT_LOGGABLE = 1;
 const SEEK_STEPS_MAX = 100_000;
 const CUT_TO = Math.floor(Number.MAX_SAFE_INTEGER / BLOCK_BYTES);

@@ -17,7 +17,7 @@ import { ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
 import { INTENT_SHRINK } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
 import type { DataPool } from "./data_pool.ts";
-import type { DirtyFile } from "./dirty_file.ts";
+import type { DirtyFile, Flight } from "./dirty_file.ts";
 import type { ExtentMap } from "./extent_map.ts";
 import { copyInodeForData, inodeBlocks, inodeSize, storeInodeData } from "./inode_data.ts";
 
@@ -35,6 +35,7 @@ const PIECES_MAX = 1024;
 
 interface Piece {
   readonly file: DirtyFile;
+  readonly flight: Flight;
   readonly fileBlock: number;
   readonly count: number;
   readonly start: number;
@@ -62,6 +63,8 @@ export class Writeback {
 
   writtenBytes = 0;
   writes = 0;
+  /** Blocks in flight that the journal held when they were planned. */
+  loggedInFlight = 0;
 
   constructor(options: { store: Store; pool: DataPool; extents: ExtentMap; layout: Layout }) {
     this.#core = options.store.core;
@@ -104,14 +107,25 @@ export class Writeback {
       assert(count >= 0, "dirty_plan refused its arguments");
       if (count === 0) return;
       from = this.#core.f64[this.#plan >> 3] as number;
-      const planned = this.#readPlan(count);
+      const planned = this.#readPlan(count, file.unlogged !== null && file.unloggedBlocks === 0);
       // All planned extents count as in flight before the first wait, so that nobody takes the file for idle.
       file.inFlight += planned.length;
-      for (const extent of planned) yield* this.#startExtent(file, extent);
+      let left = 0;
+      for (const extent of planned) {
+        file.flights.push(extent);
+        left += extent.blockCount;
+        if (extent.isLogged) this.loggedInFlight += extent.blockCount;
+      }
+      const run: Run = { start: 0, count: 0 };
+      for (const extent of planned) {
+        yield* this.#startExtent(file, extent, run, left);
+        left -= extent.blockCount;
+      }
+      if (run.count > 0) this.#store.space.unallocate(run.start, run.count);
     }
   }
 
-  #readPlan(count: number): PlannedExtent[] {
+  #readPlan(count: number, isLogged: boolean): PlannedExtent[] {
     const { f64, u32 } = this.#core;
     const planned: PlannedExtent[] = [];
     let at = this.#plan + 16;
@@ -123,43 +137,55 @@ export class Writeback {
       for (let run = 0; run < runCount; run++) {
         runs.push(u32[(at + 16 + run * 8) >> 2] as number, u32[(at + 20 + run * 8) >> 2] as number);
       }
-      planned.push({ fileBlock, blockCount, runs });
+      planned.push({ fileBlock, blockCount, runs, isLogged, left: blockCount });
       at += 16 + runCount * 8;
     }
     return planned;
   }
 
-  /** Allocates for one planned extent, in as many pieces as space is fragmented into. */
-  *#startExtent(file: DirtyFile, extent: PlannedExtent): Task<void> {
+  /**
+   * Gives one planned extent its place on disk, in as many pieces as space is fragmented into. Extents of one plan lie
+   * behind each other, so that few writes do for many small extents.
+   *
+   * @param run What is left of the last run that was allocated. @param planned Blocks of this extent and those to come.
+   */
+  *#startExtent(file: DirtyFile, extent: PlannedExtent, run: Run, planned: number): Task<void> {
     const { space } = this.#store;
     let done = 0;
     while (done < extent.blockCount) {
-      const wanted = gatherable(extent, done);
-      let status: number;
-      try {
-        status = yield* retrying(() => space.allocateData(file.goal, wanted));
-      } catch {
-        status = -EIO;
+      if (run.count === 0) {
+        let status: number;
+        try {
+          status = yield* retrying(() => space.allocateData(file.goal, planned - done));
+        } catch {
+          status = -EIO;
+        }
+        if (status < 0 || this.#store.faulted !== null) {
+          const left = extent.blockCount - done;
+          this.#failed(file, extent.fileBlock + done, left, status < 0 ? status : -EIO);
+          this.#landed(file, extent, left);
+          break;
+        }
+        run.start = space.allocatedStart;
+        run.count = space.allocatedCount;
+        file.goal = run.start + run.count;
       }
-      if (status < 0 || this.#store.faulted !== null) {
-        const left = extent.blockCount - done;
-        this.#failed(file, extent.fileBlock + done, left, status < 0 ? status : -EIO);
-        break;
-      }
-      const start = space.allocatedStart;
-      const count = space.allocatedCount;
-      file.goal = start + count;
       const slot = this.#slots.pop();
       if (slot === undefined) {
         // More pieces than expected: fragmented space. Wait for some to end.
-        space.unallocate(start, count);
         this.kick();
         yield (resume) => this.#waiters.push(resume);
         continue;
       }
+      const { start } = run;
+      const count = Math.min(run.count, gatherable(extent, done));
+      if (count < run.count) space.splitAllocated(start, count);
+      run.start += count;
+      run.count -= count;
       file.inFlight++;
       this.#gather(extent, done, count, {
         file,
+        flight: extent,
         fileBlock: extent.fileBlock + done,
         count,
         start,
@@ -261,7 +287,11 @@ export class Writeback {
     const overlapping = this.#extents.look(file.ino, piece.fileBlock, end, EXTENT_BLOCKS_MAX + 2);
     const inline = piece.fileBlock === 0 && store.get(file.ino, ITEM_INLINE, 0) !== 0;
     store.referenceRun(piece.start, piece.count);
-    if (inline) store.remove(file.ino, ITEM_INLINE, 0);
+    if (inline) {
+      store.remove(file.ino, ITEM_INLINE, 0);
+      // The file may outlive this write: from now on its block 0 is in an extent.
+      file.hasInline = false;
+    }
     const lost = this.#extents.cut(file.ino, overlapping, piece.fileBlock, end);
     const generation = store.pages.generation;
     this.#extents.putNew(
@@ -286,8 +316,10 @@ export class Writeback {
     const { file } = piece;
     this.#slots.push(piece.checksums);
     this.#inFlightBlocks -= piece.count;
+    this.#landed(file, piece.flight, piece.count);
     if (status < 0) this.#failed(file, piece.fileBlock, piece.count, status);
     else {
+      this.onWritten(file, piece.fileBlock, piece.count);
       exports.dirty_complete(this.#pool.dirtyBase, file.map, piece.fileBlock, piece.count);
       this.#pool.drain();
     }
@@ -300,6 +332,13 @@ export class Writeback {
     }
   }
 
+  #landed(file: DirtyFile, flight: Flight, count: number): void {
+    file.landed(flight, count);
+    if (flight.isLogged) this.loggedInFlight -= count;
+  }
+
+  /** Called when an extent has been put for these blocks. */
+  onWritten: (file: DirtyFile, fileBlock: number, count: number) => void = () => {};
   /** Called when a piece of a file has ended, well or not. */
   onPieceDone: (file: DirtyFile) => void = () => {};
 
@@ -335,6 +374,7 @@ export class Writeback {
     store.commit();
     exports.dirty_drop(this.#pool.dirtyBase, file.map, 0, 1);
     this.#pool.drain();
+    file.hasInline = true;
     this.onPieceDone(file);
     return true;
   }
@@ -352,9 +392,13 @@ function gatherable(extent: PlannedExtent, done: number): number {
   return extent.blockCount - done;
 }
 
-interface PlannedExtent {
-  readonly fileBlock: number;
-  readonly blockCount: number;
+/** Blocks that were allocated and not yet given to a piece. */
+interface Run {
+  start: number;
+  count: number;
+}
+
+interface PlannedExtent extends Flight {
   /** Pairs (address, block count). */
   readonly runs: readonly number[];
 }

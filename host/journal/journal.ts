@@ -1,8 +1,8 @@
 /**
  * The log of transactions since the last checkpoint: SPEC §7.
  *
- * Records are appended to one of two halves of core memory. A commit seals the open half with a header, writes it in one
- * sequential write and flushes; meanwhile records go to the other half, and callers that ask for durability then share
+ * Records are appended to one of two halves of core memory. A commit seals the open half with a header and makes it
+ * durable in one sequential write; meanwhile records go to the other half, and callers that ask for durability then share
  * the next commit (group commit). One commit is in flight at a time, so a commit that has a successor is durable.
  * Nothing is written before someone asks, or a half is full: a checkpoint makes most records needless.
  *
@@ -410,10 +410,8 @@ export class Journal {
       const status = yield this.#pool.flush();
       if (status < 0) return status;
     }
-    const written = yield (resume) =>
-      this.#pool.write(0, this.#start + block, half, blockCount * BLOCK_BYTES, resume);
-    if (written < 0) return written;
-    return yield this.#pool.flush();
+    return yield (resume) =>
+      this.#pool.writeDurable(0, this.#start + block, half, blockCount * BLOCK_BYTES, resume);
   }
 }
 

@@ -64,6 +64,21 @@ export class Pool {
     });
   }
 
+  /** A write that is durable when it completes; it leaves what `flush` has to do as it is. */
+  writeDurable(
+    deviceIndex: number,
+    block: number,
+    address: number,
+    byteLength: number,
+    done: Done,
+  ): void {
+    const member = this.members[deviceIndex] as Member;
+    member.device.writeDurable(block * BLOCK_BYTES, address, byteLength, (status) => {
+      if (status < 0) member.writeErrors++;
+      done(status);
+    });
+  }
+
   discard(deviceIndex: number, block: number, blockCount: number, done: Done): void {
     const member = this.members[deviceIndex] as Member;
     member.device.discard(block * BLOCK_BYTES, blockCount * BLOCK_BYTES, done);

@@ -63,6 +63,9 @@ export const MS_RELATIME = 0x20_0000;
 export const MNT_FORCE = 1;
 export const MNT_DETACH = 2;
 
+/** linux/time.h: the time of the last timer tick, as the kernel stamps inodes. */
+export const CLOCK_REALTIME_COARSE = 5;
+
 export const POLLIN = 1;
 export const POLLOUT = 4;
 export const POLLERR = 8;
@@ -135,6 +138,8 @@ export interface Libc {
   /** Waits until a descriptor has one of the events. Returns the events that it has, 0 after the timeout, or −errno. */
   poll(fd: number, events: number, timeoutMs: number): number;
   dup(fd: number): number;
+  /** clock_gettime: the time as {i64 seconds, i64 nanoseconds} at an address. */
+  clockGettime(clock: number, address: number): number;
   /** mmap: the address, or −errno. */
   mmap(
     address: number,
@@ -257,6 +262,7 @@ function bind(): Libc {
   const cFcntl = bindCall<[N, N, N]>("fcntl", I, [I, I, P]);
   const cEventfd = bindCall<[N, N]>("eventfd", I, ["unsigned int", I]);
   const cPoll = bindCall<[N, N, N]>("poll", I, [P, "unsigned long", I]);
+  const cClockGettime = bindCall<[N, N]>("clock_gettime", I, [I, P]);
   const cDup = bindCall<[N]>("dup", I, [I]);
   const cMmap = bindCall<[N, N, N, N, N, N]>("mmap", "intptr_t", [P, Z, I, I, I, L]);
   const cMunmap = bindCall<[N, N]>("munmap", I, [P, Z]);
@@ -365,6 +371,7 @@ function bind(): Libc {
       const result = status(cPoll(scratch.address + POLLFD, 1, timeoutMs));
       return result > 0 ? scratchView.getUint16(POLLFD + 6, true) : result;
     },
+    clockGettime: (clock, address) => status(cClockGettime(clock, address)),
     dup: (fd) => status(cDup(fd)),
     mmap(address, byteLength, protection, flags, fd, offsetBytes) {
       const result = cMmap(address, byteLength, protection, flags, fd, offsetBytes);

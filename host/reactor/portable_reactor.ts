@@ -142,16 +142,31 @@ export class PortableReactor implements Reactor {
     });
   }
 
+  writeDurable(
+    fd: number,
+    offsetBytes: number,
+    address: number,
+    byteLength: number,
+    done: Done,
+  ): void {
+    this.#begin(address, byteLength);
+    this.#writeFrom(fd, offsetBytes, address, byteLength, 0, (moved) => {
+      if (moved < 0) this.#end(done, moved);
+      else this.#sync(fd, (status) => this.#end(done, status < 0 ? status : moved));
+    });
+  }
+
   flush(fd: number, done: Done): void {
     this.#begin(0, 0);
-    const step = (): void => {
-      fdatasync(fd, (error) => {
-        if (error === null || error === undefined) this.#end(done, 0);
-        else if (isPassing(error)) step();
-        else this.#end(done, statusOf(error));
-      });
-    };
-    step();
+    this.#sync(fd, (status) => this.#end(done, status));
+  }
+
+  #sync(fd: number, done: (status: number) => void): void {
+    fdatasync(fd, (error) => {
+      if (error === null || error === undefined) done(0);
+      else if (isPassing(error)) this.#sync(fd, done);
+      else done(statusOf(error));
+    });
   }
 
   /** Without koffi: −EOPNOTSUPP. With it, the call is made at once and blocks for its time. */

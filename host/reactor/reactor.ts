@@ -28,6 +28,14 @@ export interface Reactor {
    * to do. Absent where that cannot be had.
    */
   writeAside?(fd: number, address: number, byteLength: number, done: Done): void;
+  /** As write(), and durable when it ends: pwritev2 with RWF_DSYNC, or a write and fdatasync. */
+  writeDurable(
+    fd: number,
+    offsetBytes: number,
+    address: number,
+    byteLength: number,
+    done: Done,
+  ): void;
   /** fdatasync. */
   flush(fd: number, done: Done): void;
   /** fallocate(fd, PUNCH_HOLE | KEEP_SIZE) on files, BLKDISCARD on block devices; best effort. */

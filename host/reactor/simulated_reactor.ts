@@ -51,6 +51,10 @@ export class SimulatedReactor implements Reactor {
     noDescriptors();
   }
 
+  writeDurable(): void {
+    noDescriptors();
+  }
+
   flush(): void {
     noDescriptors();
   }

@@ -22,6 +22,8 @@ export const OP_READ = 22;
 export const OP_WRITE = 23;
 export const OP_URING_CMD = 46;
 
+/** linux/fs.h, for the flags of a write. */
+export const RWF_DSYNC = 2;
 export const FSYNC_DATASYNC = 1;
 /** _IO(0x12, 0): discards a range of a block device, Linux 6.12. */
 export const BLOCK_URING_CMD_DISCARD = 0x1200;

@@ -49,6 +49,7 @@ import {
   OP_URING_CMD,
   OP_WRITE,
   OP_WRITEV,
+  RWF_DSYNC,
   SQE_ASYNC,
   Uring,
 } from "./uring.ts";
@@ -66,7 +67,8 @@ const VECTOR_MAX = 64;
 const VECTOR_BYTES = VECTOR_MAX * VECTOR_ENTRY_BYTES;
 const CHUNK_SLOTS = 256;
 
-const SPIN_US_DEFAULT = 50;
+/** Longer than a durable write takes on a good disk, so that waiting for one costs no wake-up. */
+const SPIN_US_DEFAULT = 150;
 /** Looking must succeed this often to go on, as a share. A wake-up costs about as much as looking for its full time. */
 const SPIN_SHARE_MIN = 0.3;
 /** Tried again, to learn, once in so many sleeps, and only if the last sleep was short. */
@@ -82,8 +84,9 @@ const TO_SOURCE = 1;
 const TO_WAKE = 2;
 const TO_NOBODY = 3;
 
-/** Not an opcode of the kernel's: a write that a kernel thread does. */
+/** Not opcodes of the kernel's: a write that a kernel thread does, and one that is durable when it completes. */
 const WRITE_ASIDE = 255;
+const WRITE_DURABLE = 254;
 
 /** What the loop has done, for benchmarks and metrics. */
 export interface ReactorStats {
@@ -97,7 +100,7 @@ export interface ReactorStats {
 }
 
 export interface UringReactorOptions {
-  /** Microseconds to look for work before sleeping; 0 never. Default 50, and 0 on a machine with one processor. */
+  /** Microseconds to look for work before sleeping; 0 never. Default 150, and 0 on a machine with one processor. */
   spinUs?: number;
 }
 
@@ -237,6 +240,17 @@ export class UringReactor implements Reactor {
   writeAside(fd: number, address: number, byteLength: number, done: Done): void {
     assert(address >= 0 && address + byteLength <= this.#memoryBytes, "a buffer lies in the core");
     this.#start(WRITE_ASIDE, fd, 0, this.#base + address, byteLength, done);
+  }
+
+  writeDurable(
+    fd: number,
+    offsetBytes: number,
+    address: number,
+    byteLength: number,
+    done: Done,
+  ): void {
+    assert(address >= 0 && address + byteLength <= this.#memoryBytes, "a buffer lies in the core");
+    this.#start(WRITE_DURABLE, fd, offsetBytes, this.#base + address, byteLength, done);
   }
 
   flush(fd: number, done: Done): void {
@@ -561,6 +575,9 @@ export class UringReactor implements Reactor {
     if (opcode === OP_READ || opcode === OP_WRITE) {
       const length = Math.min(left, TRANSFER_MAX);
       this.#ring.prepare(opcode, fd, offset, address, length, 0, slot, TO_SLOT, 0);
+    } else if (opcode === WRITE_DURABLE) {
+      const length = Math.min(left, TRANSFER_MAX);
+      this.#ring.prepare(OP_WRITE, fd, offset, address, length, RWF_DSYNC, slot, TO_SLOT, 0);
     } else if (opcode === OP_WRITEV) {
       this.#ring.prepare(
         opcode,
@@ -599,7 +616,13 @@ export class UringReactor implements Reactor {
     }
     let status = result;
     const opcode = this.#opcode[slot] as number;
-    if (result > 0 && (opcode === OP_READ || opcode === OP_WRITE || opcode === OP_WRITEV)) {
+    if (
+      result > 0 &&
+      (opcode === OP_READ ||
+        opcode === OP_WRITE ||
+        opcode === OP_WRITEV ||
+        opcode === WRITE_DURABLE)
+    ) {
       const left = (this.#left[slot] as number) - result;
       const moved = (this.#moved[slot] as number) + result;
       if (left > 0) {

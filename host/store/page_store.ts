@@ -38,6 +38,10 @@ import type { Space } from "./space.ts";
 
 const FLAG_DIRTY = 2;
 const LOAD_BUFFERS = 32;
+/** Leaves loaded together with one that lies beside a cached one: 128 KiB, about what a disk reads in the time of a seek. */
+const READ_AHEAD_PAGES = 8;
+/** Reading ahead leaves so many buffers to those who wait. */
+const READ_AHEAD_BUFFERS_KEPT = 8;
 /** Frames that an operation may take without waiting: copies of a few paths, splits and a merge. */
 export const FRAMES_PER_OPERATION = 128;
 const WRITE_PAGES_MAX = 32;
@@ -67,6 +71,7 @@ export class PageStore {
   readonly #space: Space;
   readonly #log: Log;
   readonly cache: number;
+  readonly #frames: number;
   readonly frameCount: number;
   readonly #buffers: number[] = [];
   readonly #pointerScratch: number;
@@ -100,8 +105,8 @@ export class PageStore {
     this.cache = layout.take(core.exports.cache_bytes(options.frameCount), 64);
     const buffers = layout.take(LOAD_BUFFERS * PAGE_BYTES, PAGE_BYTES);
     for (let i = 0; i < LOAD_BUFFERS; i++) this.#buffers.push(buffers + i * PAGE_BYTES);
-    const frames = layout.take(options.frameCount * PAGE_BYTES, PAGE_BYTES);
-    core.exports.cache_init(this.cache, options.frameCount, frames);
+    this.#frames = layout.take(options.frameCount * PAGE_BYTES, PAGE_BYTES);
+    core.exports.cache_init(this.cache, options.frameCount, this.#frames);
   }
 
   get freeFrames(): number {
@@ -129,7 +134,45 @@ export class PageStore {
   /** A Retry that waits for the page of a pointer in core memory. */
   missing(pointerAddress: number): Retry {
     const pointer = this.#core.bytes.slice(pointerAddress, pointerAddress + POINTER_BYTES);
-    return new Retry((resume) => this.#load(pointer, resume));
+    const ahead = this.#aheadOf(pointerAddress);
+    return new Retry((resume) => {
+      this.#load(pointer, resume);
+      for (const sibling of ahead) {
+        if (this.#buffers.length <= READ_AHEAD_BUFFERS_KEPT) break;
+        this.#load(sibling, () => {});
+      }
+    });
+  }
+
+  /**
+   * Pointers to leaves that are likely to be wanted after one that is missing: where its neighbour is cached, somebody
+   * walks along the tree or jumps about in a small part of it. A page that is being loaded is in the tree until it has
+   * been, since what changes the tree has its pages cached: so a load that nobody waits for is never out of date.
+   */
+  #aheadOf(pointerAddress: number): Uint8Array[] {
+    const { exports, view, bytes } = this.#core;
+    const framesEnd = this.#frames + this.frameCount * PAGE_BYTES;
+    if (pointerAddress < this.#frames || pointerAddress >= framesEnd) return [];
+    const parent = pointerAddress - ((pointerAddress - this.#frames) % PAGE_BYTES);
+    if (view.getUint8(parent + PAGE_LEVEL) !== 1) return [];
+    const count = view.getUint16(parent + PAGE_SLOT_COUNT, true);
+    const pointerAt = (slot: number): number => exports.page_value(parent, slot) >>> 0;
+    const isCached = (at: number): boolean =>
+      exports.cache_find(this.cache, view.getUint32(at, true), view.getUint32(at + 4, true)) >= 0;
+    let slot = 0;
+    while (slot < count && pointerAt(slot) !== pointerAddress) slot++;
+    const followsCached = slot > 0 && isCached(pointerAt(slot - 1));
+    const precedesCached = slot + 1 < count && isCached(pointerAt(slot + 1));
+    if (!followsCached && !precedesCached) return [];
+    const step = followsCached ? 1 : -1;
+    const ahead: Uint8Array[] = [];
+    for (let i = 1; i <= READ_AHEAD_PAGES; i++) {
+      const sibling = slot + i * step;
+      if (sibling < 0 || sibling >= count) break;
+      const at = pointerAt(sibling);
+      if (!isCached(at)) ahead.push(bytes.slice(at, at + POINTER_BYTES));
+    }
+    return ahead;
   }
 
   #load(pointer: Uint8Array, resume: (status: number) => void): void {

@@ -290,6 +290,14 @@ export class Space {
   allocatedStart = 0;
   allocatedCount = 0;
 
+  /** From now on the first `count` blocks of an allocated run and the rest are two runs. */
+  splitAllocated(start: number, count: number): void {
+    const whole = this.#unreferenced.get(start);
+    assert(whole !== undefined && count > 0 && count < whole, "split run was not allocated");
+    this.#unreferenced.set(start, count);
+    this.#unreferenced.set(start + count, whole - count);
+  }
+
   /** A tree points to the run from now on. */
   reference(start: number, count: number): void {
     assert(this.#unreferenced.get(start) === count, "referenced run was not allocated");

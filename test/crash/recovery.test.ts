@@ -11,6 +11,9 @@ t.setTimeout(900_000);
 const CUTS = 1500;
 const FIRST_SEED = 7000;
 
+// A seed that once found a wait without end.
+t.ok(simulate({ seed: 5064, cuts: 100 }).cuts > 0, "crash: seed 5064 ends");
+
 let done = 0;
 for (let seed = FIRST_SEED; done < CUTS; seed++) {
   const cuts = Math.min(CUTS - done, 300);

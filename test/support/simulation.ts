@@ -360,16 +360,21 @@ export class Calls {
       target = text(this.#core, this.#payload, length);
     }
     if (type === "directory") {
-      yield* retrying(() => {
-        names.clear();
-        must(
-          fs.readDirectory(ino, 0, (child, _type, nameAddress, nameLength) => {
-            const name = text(this.#core, nameAddress, nameLength);
-            if (name !== "." && name !== "..") names.set(name, child);
-            return true;
-          }),
+      // A listing ends where a page is missing, and goes on from there: only one of nothing is the end.
+      let cookie = 0;
+      let taken = -1;
+      while (taken !== 0) {
+        taken = yield* retrying(() =>
+          must(
+            fs.readDirectory(ino, cookie, (child, _type, nameAddress, nameLength, next) => {
+              const name = text(this.#core, nameAddress, nameLength);
+              if (name !== "." && name !== "..") names.set(name, child);
+              cookie = next;
+              return true;
+            }),
+          ),
         );
-      });
+      }
     }
     const parent = 0;
     return { node: { ino, type, mode: mode & 0o7777, links, target, xattrs, names, parent }, size };

@@ -1,0 +1,85 @@
+/** The data half of the file system where writes, write-back and fsync cross. */
+import t from "tap";
+import { ROOT_INO } from "../../host/fs/file_system.ts";
+import { MemoryEngine } from "../support/memory_engine.ts";
+import { bytesOf, create, mount } from "../support/sample_volume.ts";
+
+const MIB = 2 ** 20;
+
+/** A mounted volume, and a file's contents as the file system gives them. */
+function volume(): ReturnType<typeof mount> & { read(ino: number, length: number): Uint8Array } {
+  const mounted = mount(create(new MemoryEngine(), 64 * MIB));
+  const { engine, calls } = mounted;
+  return {
+    ...mounted,
+    read(ino, length) {
+      const found = new Uint8Array(length);
+      let status = -1;
+      calls.fs.read(ino, 0, length, (result) => {
+        status = result.status < 0 ? result.status : result.byteLength;
+        let at = 0;
+        for (let part = 0; part < result.parts; part++) {
+          const address = result.addresses[part] as number;
+          const byteLength = result.byteLengths[part] as number;
+          found.set(engine.core.bytes.subarray(address, address + byteLength), at);
+          at += byteLength;
+        }
+        result.release();
+      });
+      engine.drain();
+      if (status !== length) throw new Error(`A read gave ${status} instead of ${length}`);
+      return found;
+    },
+  };
+}
+
+function isSame(found: Uint8Array, expected: Uint8Array): boolean {
+  return Buffer.compare(found, expected) === 0;
+}
+
+t.test("a file that outgrew its inode keeps its first block while it is written", async (t) => {
+  const { engine, volume: mounted, calls, read } = volume();
+  const ino = calls.file(ROOT_INO, "grows");
+  const expected = bytesOf(40_000, 1);
+  calls.write(ino, 0, expected.subarray(0, 400));
+  calls.sync();
+  calls.write(ino, 0, expected);
+  // A checkpoint writes all of it back; while it does a later block is written again …
+  const offset = 20_480;
+  expected.set(bytesOf(4096, 2), offset);
+  mounted.checkpoint(() => {});
+  engine.post(() => calls.write(ino, offset, expected.subarray(offset, offset + 4096)));
+  engine.drain();
+  // … and the file is still buffered when a part of the first one is.
+  expected.set(bytesOf(300, 3), 0);
+  calls.write(ino, 0, expected.subarray(0, 300));
+  t.ok(isSame(read(ino, expected.length), expected));
+  calls.sync();
+  t.ok(isSame(read(ino, expected.length), expected));
+});
+
+t.test("fsyncs of single blocks while earlier ones are written back", async (t) => {
+  const { engine, volume: mounted, calls, read } = volume();
+  const ino = calls.file(ROOT_INO, "database");
+  const expected = bytesOf(4 * MIB, 1);
+  calls.write(ino, 0, expected);
+  calls.sync();
+  const before = mounted.status().counters["journalCommits"] as number;
+  // Enough fsyncs of single blocks that logged blocks are written back meanwhile.
+  for (let index = 0; index < 600; index++) {
+    const at = ((index * 397) % 1024) * 4096;
+    expected.set(bytesOf(4096, 2 + index), at);
+    calls.write(ino, at, expected.subarray(at, at + 4096));
+    let status = 1;
+    calls.fs.fsync(ino, true, (result) => {
+      status = result;
+    });
+    engine.drain();
+    if (status !== 0) throw new Error(`fsync gave ${status}`);
+  }
+  t.ok(
+    (mounted.status().counters["journalCommits"] as number) - before >= 600,
+    "each fsync is a commit",
+  );
+  t.ok(isSame(read(ino, expected.length), expected));
+});
