@@ -6,7 +6,9 @@
  * no dead one is left, and exits with 1. The kernel keeps nothing that was not written: a clean end loses nothing.
  */
 import { closeSync, writeSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
 import { MessageChannel, Worker } from "node:worker_threads";
+import { isDeno } from "../base/runtime.ts";
 import { wakeReactor } from "../reactor/uring_reactor.ts";
 import type { ErrorRecord } from "./cli_error.ts";
 import { CliError, toCliError } from "./cli_error.ts";
@@ -24,6 +26,11 @@ import type { Output } from "./output.ts";
 import { packageVersion, siblingModule } from "./program.ts";
 import { controlPath, makeRuntimeDirectory } from "./runtime_paths.ts";
 import { memoryBytesOf } from "./sizes.ts";
+
+/** Machine code at a function's first call: a mount's first seconds are a fifth faster, for some megabytes. */
+function compileAtOnce(): void {
+  if (!isDeno) setFlagsFromString("--always-sparkplug");
+}
 
 const ANSWER_MS_MAX = 10_000;
 /** A terminal and npm may both pass on one Ctrl-C: what comes so soon after is the same wish. */
@@ -157,6 +164,7 @@ class DaemonControl {
       profileDirectory: process.env["DYNAMICFS_CPU_PROF"] || null,
       port: port2,
     };
+    compileAtOnce();
     const worker = new Worker(siblingModule("engine_worker"), {
       workerData: settings,
       transferList: [port2],

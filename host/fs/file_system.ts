@@ -68,12 +68,17 @@ export const SET_KILL_PRIVILEGES = 512;
 
 /** How a new object is to be made. */
 export class NewNode {
-  /** Type and permission bits, umask already applied. */
+  /** Type and permission bits. */
   mode = 0;
+  /** Bits that are taken from the mode, unless the directory has a default ACL. Used up by the call. */
+  umask = 0;
   uid = 0;
   gid = 0;
   rdev = 0;
 }
+
+/** A flag of setXattr beside XATTR_CREATE and XATTR_REPLACE: an ACL takes the set-group-id bit away. */
+export const XATTR_KILL_SETGID = 0x1_0000;
 
 export class VolumeSpace {
   blockBytes = 4096;
@@ -197,7 +202,13 @@ export interface FileSystem {
     flags: number,
   ): number;
   /** Names, each ended by NUL; length as getXattr. */
-  listXattr(ino: number, bufferAddress: number, bufferLength: number): number;
+  listXattr(
+    ino: number,
+    bufferAddress: number,
+    bufferLength: number,
+    /** Default true: names of trusted. too, which only the privileged may see. */
+    withTrusted?: boolean,
+  ): number;
   removeXattr(ino: number, nameAddress: number, nameLength: number): number;
 
   space(out: VolumeSpace): number;

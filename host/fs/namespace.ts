@@ -49,6 +49,7 @@ import {
   ITEM_XATTR_DATA,
 } from "../format/key.ts";
 import { INTENT_GROW, INTENT_SHRINK, type ItemStore } from "../store/item_store.ts";
+import { AclStore, type Inheritance } from "./acl_store.ts";
 import type { DataHooks } from "./data_hooks.ts";
 import { Directory } from "./directory.ts";
 import {
@@ -71,6 +72,7 @@ import {
   SET_MTIME_NOW,
   SET_SIZE,
   SET_UID,
+  XATTR_KILL_SETGID,
 } from "./file_system.ts";
 import {
   InodeStore,
@@ -100,6 +102,7 @@ export class Namespace {
   readonly #inodes: InodeStore;
   readonly #directory: Directory;
   readonly #xattrs: Xattrs;
+  readonly #acls: AclStore;
   readonly #references: ReferenceTable = new ReferenceTable();
   /** Inodes without a name that somebody still holds. */
   readonly #unlinked = new Set<number>();
@@ -123,6 +126,7 @@ export class Namespace {
     this.#inodes = new InodeStore(store, core, options.clock, layout);
     this.#directory = new Directory(store, core, layout);
     this.#xattrs = new Xattrs(store, core, this.#inodes, layout);
+    this.#acls = new AclStore(store, core, this.#inodes, this.#xattrs, layout);
   }
 
   // --- looking ---
@@ -216,11 +220,13 @@ export class Namespace {
       (set & (SET_UID | SET_GID | SET_SIZE | SET_KILL_PRIVILEGES)) !== 0 &&
       this.#isRegular(record) &&
       this.#xattrs.lookAtCapability(ino, record);
+    const acl = (set & SET_MODE) !== 0 ? this.#acls.lookForMode(ino, record) : null;
     inodes.readClock();
     // Buffered times become the inode's, then the explicit ones.
     inodes.setTime(record, INODE_MTIME, INODE_MTIME_NS, out.mtime, out.mtimeNs);
     this.#applyChange(record, change);
     if (capability) this.#xattrs.dropCapability(ino, record);
+    if (acl !== null) this.#acls.applyMode(ino, record, acl, inodes.mode(record));
     if (resize) {
       const freed = this.#hooks.truncateApply(ino, size, change.size);
       inodes.setU64(record, INODE_SIZE, change.size);
@@ -347,10 +353,12 @@ export class Namespace {
     if (!this.#directory.hasRoom(parent, nameAddress, nameLength)) return -ENOSPC;
     const isDirectory = (node.mode & S_IFMT) === S_IFDIR;
     if (isDirectory && inodes.u32(directory, INODE_NLINK) >= LINKS_MAX) return -EMLINK;
-    const ino = this.#newObjectId(targetLength > 0);
+    const acl = this.#inheritance(parent, directory, node);
+    const ino = this.#newObjectId(targetLength > 0, acl !== null);
     const record = inodes.record(1);
     inodes.readClock();
     this.#fresh(record, ino, directory, node, isDirectory ? parent : 0);
+    if (acl !== null) this.#acls.inherit(ino, record, acl);
     inodes.setU32(record, INODE_NLINK, isDirectory ? 2 : 1);
     if (targetLength > 0) {
       inodes.setU64(record, INODE_SIZE, targetLength);
@@ -369,12 +377,23 @@ export class Namespace {
   }
 
   /** The number that the next new inode will have, with its keys looked at. */
-  #newObjectId(withTarget: boolean): number {
+  #newObjectId(withTarget: boolean, withAcl: boolean): number {
     const ino = this.#store.nextObjectId;
     this.#store.get(ino, ITEM_INODE, 0);
+    if (withAcl) this.#acls.lookForInheriting(ino);
     if (withTarget) this.#store.get(ino, ITEM_SYMLINK, 0);
     this.#store.allocateObjectId();
     return ino;
+  }
+
+  /** Takes from a new inode's mode what the directory's default ACL does, or the umask where it has none. */
+  #inheritance(parent: number, directory: number, node: NewNode): Inheritance | null {
+    const type = node.mode & S_IFMT;
+    if (type === S_IFLNK) return null;
+    const acl = this.#acls.inheritance(parent, directory, node.mode);
+    node.mode = acl === null ? node.mode & ~node.umask : acl.mode;
+    node.umask = 0;
+    return acl;
   }
 
   /** Fills the record of a new inode under a directory: set-group-id directories hand on their group. */
@@ -396,11 +415,13 @@ export class Namespace {
     const status = this.#loadDirectory(parent, directory);
     if (status < 0) return status;
     this.#store.get(0, ITEM_ORPHAN, this.#store.nextObjectId);
-    const ino = this.#newObjectId(false);
+    node.mode = (node.mode & 0o7777) | S_IFREG;
+    const acl = this.#inheritance(parent, directory, node);
+    const ino = this.#newObjectId(false, acl !== null);
     const record = inodes.record(1);
     inodes.readClock();
-    node.mode = (node.mode & 0o7777) | S_IFREG;
     this.#fresh(record, ino, directory, node, 0);
+    if (acl !== null) this.#acls.inherit(ino, record, acl);
     inodes.put(ino, record);
     this.#store.countObjects(1);
     this.#store.put(0, ITEM_ORPHAN, ino, this.#store.scratchAddress, 0);
@@ -661,7 +682,7 @@ export class Namespace {
     )
       return -EMLINK;
     const whiteout = (flags & RENAME_WHITEOUT) !== 0;
-    const whiteoutIno = whiteout ? this.#newObjectId(false) : 0;
+    const whiteoutIno = whiteout ? this.#newObjectId(false, false) : 0;
 
     inodes.readClock();
     if (whiteout) {
@@ -788,11 +809,15 @@ export class Namespace {
     valueLength: number,
     flags: number,
   ): number {
+    if (this.#acls.isAcl(nameAddress, nameLength)) {
+      const killSetGid = (flags & XATTR_KILL_SETGID) !== 0;
+      return this.#acls.set(ino, nameAddress, nameLength, valueAddress, valueLength, killSetGid);
+    }
     return this.#xattrs.set(ino, nameAddress, nameLength, valueAddress, valueLength, flags);
   }
 
-  listXattr(ino: number, bufferAddress: number, bufferLength: number): number {
-    return this.#xattrs.list(ino, bufferAddress, bufferLength);
+  listXattr(ino: number, bufferAddress: number, bufferLength: number, withTrusted = true): number {
+    return this.#xattrs.list(ino, bufferAddress, bufferLength, withTrusted);
   }
 
   removeXattr(ino: number, nameAddress: number, nameLength: number): number {

@@ -157,8 +157,8 @@ export class VolumeFileSystem implements FileSystem {
     return this.#names.setXattr(ino, nameAddress, nameLength, valueAddress, valueLength, flags);
   }
 
-  listXattr(ino: number, bufferAddress: number, bufferLength: number): number {
-    return this.#names.listXattr(ino, bufferAddress, bufferLength);
+  listXattr(ino: number, bufferAddress: number, bufferLength: number, withTrusted = true): number {
+    return this.#names.listXattr(ino, bufferAddress, bufferLength, withTrusted);
   }
 
   removeXattr(ino: number, nameAddress: number, nameLength: number): number {

@@ -15,15 +15,25 @@ import {
   xattrChunkCount,
 } from "../format/xattr.ts";
 import { INTENT_GROW, INTENT_SHRINK, type ItemStore } from "../store/item_store.ts";
+import { ACL_ACCESS, ACL_DEFAULT } from "./acl.ts";
 import type { InodeStore } from "./inode_store.ts";
 
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
 const CHUNK_SPAN = 64;
 const LISTED_MAX = 65536;
-/** ACLs (system.posix_acl_*) are refused until they are enforced: a program then falls back to mode bits. */
+/** Of system. there are the two of ACLs alone, which AclStore sets. */
 const PREFIXES = ["user.", "trusted.", "security."];
+const TRUSTED = "trusted.";
 const CAPABILITY = "security.capability";
+
+/** Where an attribute is, or will be. */
+export interface XattrSlot {
+  readonly hash: number;
+  readonly exists: boolean;
+  /** Parts of the value that it has. */
+  readonly chunks: number;
+}
 
 export class Xattrs {
   readonly #store: ItemStore;
@@ -93,22 +103,73 @@ export class Xattrs {
     const record = this.#inodes.record(0);
     const status = this.#inodes.load(ino, record);
     if (status < 0) return status;
-    const hash = this.#hash(nameAddress, nameLength);
-    const item = this.#store.get(ino, ITEM_XATTR, hash);
-    const old = this.#find(ino, hash, nameAddress, nameLength);
-    if (old === 0 && item !== 0) return -ENOSPC;
-    if (old !== 0 && flags === XATTR_CREATE) return -EEXIST;
-    if (old === 0 && flags === XATTR_REPLACE) return -ENODATA;
-    const oldChunks = old === 0 ? 0 : this.#chunksOf(old);
-    this.#lookAtChunks(ino, hash, Math.max(oldChunks, xattrChunkCount(valueLength)));
+    const slot = this.look(ino, nameAddress, nameLength, valueLength);
+    if (slot === null) return -ENOSPC;
+    if (slot.exists && flags === XATTR_CREATE) return -EEXIST;
+    if (!slot.exists && flags === XATTR_REPLACE) return -ENODATA;
     this.#inodes.readClock();
-    this.#putValue(ino, hash, nameAddress, nameLength, valueAddress, valueLength, oldChunks);
-    if (old === 0)
-      this.#inodes.setU32(record, INODE_XATTRS, this.#inodes.u32(record, INODE_XATTRS) + 1);
+    this.put(ino, record, slot, nameAddress, nameLength, valueAddress, valueLength);
     this.#inodes.touchCtime(record);
     this.#inodes.put(ino, record);
     this.#store.commit();
     return 0;
+  }
+
+  /** Looks at what put() and drop() change. Null when another name of the inode has the same hash. */
+  look(
+    ino: number,
+    nameAddress: number,
+    nameLength: number,
+    valueLength: number,
+  ): XattrSlot | null {
+    const hash = this.#hash(nameAddress, nameLength);
+    const item = this.#store.get(ino, ITEM_XATTR, hash);
+    const at = this.#find(ino, hash, nameAddress, nameLength);
+    if (at === 0 && item !== 0) return null;
+    const chunks = at === 0 ? 0 : this.#chunksOf(at);
+    this.#lookAtChunks(ino, hash, Math.max(chunks, xattrChunkCount(valueLength)));
+    return { hash, exists: at !== 0, chunks };
+  }
+
+  /** Sets an attribute that was looked at; the caller puts the record. */
+  put(
+    ino: number,
+    record: number,
+    slot: XattrSlot,
+    nameAddress: number,
+    nameLength: number,
+    valueAddress: number,
+    valueLength: number,
+  ): void {
+    const { hash, chunks } = slot;
+    this.#putValue(ino, hash, nameAddress, nameLength, valueAddress, valueLength, chunks);
+    if (slot.exists) return;
+    this.#inodes.setU32(record, INODE_XATTRS, this.#inodes.u32(record, INODE_XATTRS) + 1);
+  }
+
+  /** Removes an attribute that was looked at, if it exists; the caller puts the record. */
+  drop(ino: number, record: number, slot: XattrSlot): void {
+    if (slot.exists) this.#drop(ino, record, slot.hash, slot.chunks);
+  }
+
+  /** A copy of an attribute's value, or null. `record`: the inode's, loaded. */
+  read(ino: number, record: number, nameAddress: number, nameLength: number): Uint8Array | null {
+    if (this.#inodes.u32(record, INODE_XATTRS) === 0) return null;
+    const length = this.get(ino, nameAddress, nameLength, 0, 0);
+    if (length < 0) return null;
+    const value = new Uint8Array(length);
+    const hash = this.#hash(nameAddress, nameLength);
+    const chunks = xattrChunkCount(length);
+    const { bytes } = this.#core;
+    if (chunks === 0) {
+      const at = this.#find(ino, hash, nameAddress, nameLength) + XATTR_NAME + nameLength;
+      value.set(bytes.subarray(at, at + length));
+    }
+    for (let i = 0; i < chunks; i++) {
+      const at = this.#store.get(ino, ITEM_XATTR_DATA, hash * CHUNK_SPAN + i);
+      value.set(bytes.subarray(at, at + this.#store.valueLength), i * XATTR_CHUNK_BYTES);
+    }
+    return value;
   }
 
   #putValue(
@@ -138,7 +199,8 @@ export class Xattrs {
     }
   }
 
-  list(ino: number, bufferAddress: number, bufferLength: number): number {
+  /** @param withTrusted Names of trusted. too: only who may read them is told of them. */
+  list(ino: number, bufferAddress: number, bufferLength: number, withTrusted: boolean): number {
     const record = this.#inodes.record(0);
     const status = this.#inodes.load(ino, record);
     if (status < 0) return status;
@@ -148,13 +210,14 @@ export class Xattrs {
     let found = this.#store.seek(ino, ITEM_XATTR, 0);
     while (found && this.#store.keyOid === ino && this.#store.keyType === ITEM_XATTR) {
       const nameLength = view.getUint8(this.#store.valueAddress + XATTR_NAME_LENGTH);
+      const nameAddress = this.#store.valueAddress + XATTR_NAME;
+      if (!withTrusted && startsWith(bytes, nameAddress, nameLength, TRUSTED)) {
+        found = this.#store.next();
+        continue;
+      }
       if (bufferLength > 0) {
         if (total + nameLength + 1 > bufferLength) return -ERANGE;
-        exports.bytes_copy(
-          bufferAddress + total,
-          this.#store.valueAddress + XATTR_NAME,
-          nameLength,
-        );
+        exports.bytes_copy(bufferAddress + total, nameAddress, nameLength);
         bytes[bufferAddress + total + nameLength] = 0;
       }
       total += nameLength + 1;
@@ -171,13 +234,10 @@ export class Xattrs {
     const record = this.#inodes.record(0);
     const status = this.#inodes.load(ino, record);
     if (status < 0) return status;
-    const hash = this.#hash(nameAddress, nameLength);
-    const at = this.#find(ino, hash, nameAddress, nameLength);
-    if (at === 0) return -ENODATA;
-    const chunks = this.#chunksOf(at);
-    this.#lookAtChunks(ino, hash, chunks);
+    const slot = this.look(ino, nameAddress, nameLength, 0);
+    if (slot === null || !slot.exists) return -ENODATA;
     this.#inodes.readClock();
-    this.#drop(ino, record, hash, chunks);
+    this.drop(ino, record, slot);
     this.#inodes.touchCtime(record);
     this.#inodes.put(ino, record);
     this.#store.commit();
@@ -240,13 +300,25 @@ export class Xattrs {
 
   #supported(nameAddress: number, nameLength: number): boolean {
     const { bytes } = this.#core;
-    for (const prefix of PREFIXES) {
-      if (nameLength <= prefix.length) continue;
-      let same = true;
-      for (let i = 0; i < prefix.length && same; i++)
-        same = bytes[nameAddress + i] === prefix.charCodeAt(i);
-      if (same) return true;
-    }
-    return false;
+    for (const prefix of PREFIXES)
+      if (startsWith(bytes, nameAddress, nameLength, prefix)) return true;
+    return (
+      isText(bytes, nameAddress, nameLength, ACL_ACCESS) ||
+      isText(bytes, nameAddress, nameLength, ACL_DEFAULT)
+    );
   }
+}
+
+/** Whether a name begins with a prefix and goes on after it. */
+function startsWith(bytes: Uint8Array, address: number, length: number, prefix: string): boolean {
+  if (length <= prefix.length) return false;
+  for (let i = 0; i < prefix.length; i++)
+    if (bytes[address + i] !== prefix.charCodeAt(i)) return false;
+  return true;
+}
+
+function isText(bytes: Uint8Array, address: number, length: number, text: string): boolean {
+  if (length !== text.length) return false;
+  for (let i = 0; i < length; i++) if (bytes[address + i] !== text.charCodeAt(i)) return false;
+  return true;
 }

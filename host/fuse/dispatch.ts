@@ -32,6 +32,7 @@ import {
   SET_SIZE,
   SET_UID,
   VolumeSpace,
+  XATTR_KILL_SETGID,
 } from "../fs/file_system.ts";
 import {
   BATCH_FORGET_IN_BYTES,
@@ -100,6 +101,7 @@ import {
   FUSE_ROOT_ID,
   FUSE_SETATTR,
   FUSE_SETXATTR,
+  FUSE_SETXATTR_ACL_KILL_SGID,
   FUSE_STATFS,
   FUSE_STATX,
   FUSE_SYMLINK,
@@ -136,6 +138,7 @@ import {
   SETATTR_SIZE,
   SETATTR_UID,
   SETATTR_VALID,
+  SETXATTR_EXT_IN_BYTES,
   SETXATTR_IN_BYTES,
   STATX_IN_BYTES,
   SYNCFS_IN_BYTES,
@@ -194,6 +197,9 @@ export class Dispatcher {
   /** By negotiation. */
   noOpen = true;
   noOpendir = true;
+  /** SETXATTR has the longer form; the umask is ours to apply. */
+  extendedSetxattr = false;
+  masks = false;
   writeback = false;
   /** The inode whose entry is in the reply area and has been remembered for it, or 0. */
   given = 0;
@@ -368,10 +374,11 @@ export class Dispatcher {
     return status < 0 ? status : this.giveEntry();
   }
 
-  /** Fills `node` from the header. The kernel has applied the umask. */
-  newNode(mode: number, rdev: number): NewNode {
+  /** Fills `node` from the header. @param umask Of the request; the kernel has applied it unless it was told not to. */
+  newNode(mode: number, rdev: number, umask: number): NewNode {
     const node = this.node;
     node.mode = mode;
+    node.umask = this.masks ? umask & 0o777 : 0;
     node.uid = this.request.uid;
     node.gid = this.request.gid;
     node.rdev = rdev;
@@ -488,7 +495,7 @@ function symlink(d: Dispatcher): number {
     nameLength,
     request.nameAddress,
     request.nameLength,
-    d.newNode(S_IFLNK | 0o777, 0),
+    d.newNode(S_IFLNK | 0o777, 0, 0),
     d.attributes,
   );
   return status < 0 ? status : d.giveEntry();
@@ -501,7 +508,7 @@ function mknod(d: Dispatcher): number {
     request.nodeid,
     request.nameAddress,
     request.nameLength,
-    d.newNode(request.u32(0), request.u32(4)),
+    d.newNode(request.u32(0), request.u32(4), request.u32(8)),
     d.attributes,
   );
   return status < 0 ? status : d.giveEntry();
@@ -514,7 +521,7 @@ function mkdir(d: Dispatcher): number {
     request.nodeid,
     request.nameAddress,
     request.nameLength,
-    d.newNode(S_IFDIR | (request.u32(0) & 0o7777), 0),
+    d.newNode(S_IFDIR | (request.u32(0) & 0o7777), 0, request.u32(4)),
     d.attributes,
   );
   return status < 0 ? status : d.giveEntry();
@@ -532,7 +539,7 @@ function create(d: Dispatcher): number {
     request.nodeid,
     request.nameAddress,
     request.nameLength,
-    d.newNode(S_IFREG | (request.u32(4) & 0o7777), 0),
+    d.newNode(S_IFREG | (request.u32(4) & 0o7777), 0, request.u32(8)),
     d.attributes,
   );
   if (status < 0) return status;
@@ -541,7 +548,7 @@ function create(d: Dispatcher): number {
 
 function tmpfile(d: Dispatcher): number {
   const { request } = d;
-  const node = d.newNode(S_IFREG | (request.u32(4) & 0o7777), 0);
+  const node = d.newNode(S_IFREG | (request.u32(4) & 0o7777), 0, request.u32(8));
   const status = d.fs.makeUnnamed(request.nodeid, node, d.attributes);
   if (status < 0) return status;
   return d.reply.opened(FOPEN_KEEP_CACHE, d.giveEntry());
@@ -641,13 +648,15 @@ function syncfs(d: Dispatcher): number {
 function setxattr(d: Dispatcher): number {
   const { request } = d;
   const size = request.u32(0);
-  const valueAt = request.takeName(SETXATTR_IN_BYTES);
+  const valueAt = request.takeName(d.extendedSetxattr ? SETXATTR_EXT_IN_BYTES : SETXATTR_IN_BYTES);
   if (valueAt < 0 || request.nameLength === 0 || request.bodyBytes < valueAt + size) {
     return d.malformed();
   }
   const { nodeid, nameAddress, nameLength } = request;
   const value = request.body + valueAt;
-  return done(d.fs.setXattr(nodeid, nameAddress, nameLength, value, size, request.u32(4)));
+  const kill = d.extendedSetxattr && (request.u32(8) & FUSE_SETXATTR_ACL_KILL_SGID) !== 0;
+  const flags = request.u32(4) | (kill ? XATTR_KILL_SETGID : 0);
+  return done(d.fs.setXattr(nodeid, nameAddress, nameLength, value, size, flags));
 }
 
 function getxattr(d: Dispatcher): number {
@@ -666,7 +675,7 @@ function listxattr(d: Dispatcher): number {
   const { request, reply } = d;
   const size = request.u32(0);
   const room = Math.min(size, reply.capacity);
-  const status = d.fs.listXattr(request.nodeid, reply.payload, room);
+  const status = d.fs.listXattr(request.nodeid, reply.payload, room, request.uid === 0);
   if (status < 0) return status;
   if (size === 0) return reply.count(status);
   return status > room ? -ERANGE : status;

@@ -3,8 +3,8 @@
  * test. Each feature that is not offered costs speed only; the rest works without it.
  *
  * Not asked for, on purpose: locks (the kernel's own are right for a local filesystem), splice (payloads must land in
- * the core's memory), AUTO_INVAL_DATA (nobody but us changes data, and we would say so), DONT_MASK (the kernel applies
- * the umask), SETXATTR_EXT and SECURITY_CTX (their data would be ignored), POSIX_ACL until `acl` is set.
+ * the core's memory), AUTO_INVAL_DATA (nobody but us changes data, and we would say so), SECURITY_CTX
+ * (its data would be ignored).
  */
 import {
   FUSE_ABORT_ERROR,
@@ -13,6 +13,7 @@ import {
   FUSE_BIG_WRITES,
   FUSE_CACHE_SYMLINKS,
   FUSE_DO_READDIRPLUS,
+  FUSE_DONT_MASK,
   FUSE_EXPLICIT_INVAL_DATA,
   FUSE_EXPORT_SUPPORT,
   FUSE_HANDLE_KILLPRIV_V2,
@@ -26,6 +27,7 @@ import {
   FUSE_PARALLEL_DIROPS,
   FUSE_POSIX_ACL,
   FUSE_READDIRPLUS_AUTO,
+  FUSE_SETXATTR_EXT,
   FUSE_WRITEBACK_CACHE,
   MAX_WRITE_BYTES,
 } from "./protocol.ts";
@@ -40,8 +42,6 @@ export interface Offer {
 export interface Wishes {
   /** Let the kernel buffer writes; off, each write(2) is a request. */
   readonly writeback: boolean;
-  /** The file system inherits and enforces POSIX ACLs. */
-  readonly acl: boolean;
 }
 
 export interface Answer {
@@ -58,6 +58,10 @@ export interface Answer {
   readonly noOpen: boolean;
   readonly noOpendir: boolean;
   readonly writeback: boolean;
+  /** The umask is ours to apply. */
+  readonly masks: boolean;
+  /** SETXATTR comes with flags of its own. */
+  readonly extendedSetxattr: boolean;
 }
 
 /** The answer; "again" when the kernel speaks a newer major version and repeats INIT with ours; null when too old. */
@@ -81,7 +85,9 @@ export function negotiate(offer: Offer, wishes: Wishes): Answer | "again" | null
     FUSE_HANDLE_KILLPRIV_V2 |
     FUSE_INIT_EXT;
   if (wishes.writeback) wanted |= FUSE_WRITEBACK_CACHE;
-  if (wishes.acl) wanted |= FUSE_POSIX_ACL;
+  // A default ACL takes the place of the umask: together or not at all.
+  const acl = FUSE_POSIX_ACL | FUSE_DONT_MASK;
+  if ((offer.flags & acl) === acl) wanted |= acl | FUSE_SETXATTR_EXT;
   const flags = wanted & offer.flags;
   const maxWriteBytes = (flags & FUSE_MAX_PAGES) !== 0 ? MAX_WRITE_BYTES : 131_072;
   return {
@@ -96,5 +102,7 @@ export function negotiate(offer: Offer, wishes: Wishes): Answer | "again" | null
     noOpen: (flags & FUSE_NO_OPEN_SUPPORT) !== 0,
     noOpendir: (flags & FUSE_NO_OPENDIR_SUPPORT) !== 0,
     writeback: (flags & FUSE_WRITEBACK_CACHE) !== 0,
+    masks: (flags & FUSE_DONT_MASK) !== 0,
+    extendedSetxattr: (flags & FUSE_SETXATTR_EXT) !== 0,
   };
 }

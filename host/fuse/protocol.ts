@@ -250,8 +250,10 @@ export const FUSE_FSYNC_FDATASYNC: number = 1 << 0;
 /** u64 padding. */
 export const SYNCFS_IN_BYTES = 8;
 
-/** u32 size, flags; then the name and the value. (Longer with SETXATTR_EXT, which we do not ask for.) */
+/** u32 size, flags; with SETXATTR_EXT u32 setxattr_flags, padding too; then the name and the value. */
 export const SETXATTR_IN_BYTES = 8;
+export const SETXATTR_EXT_IN_BYTES = 16;
+export const FUSE_SETXATTR_ACL_KILL_SGID: number = 1 << 0;
 /** u32 size, padding; then, for GETXATTR, the name. */
 export const GETXATTR_IN_BYTES = 8;
 /** u32 size, padding. */

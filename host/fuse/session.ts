@@ -693,7 +693,7 @@ export class FuseSession implements Source, Later {
       flags,
       flags2: (flags & FUSE_INIT_EXT) !== 0 ? request.u32(INIT_IN_FLAGS2) : 0,
     };
-    const answer = negotiate(offer, { writeback: this.#options.writeback ?? true, acl: false });
+    const answer = negotiate(offer, { writeback: this.#options.writeback ?? true });
     if (answer === null) {
       this.#log("error", "fuse/kernel-too-old", { major: offer.major, minor: offer.minor });
       this.#answer(-EPROTO);
@@ -719,6 +719,8 @@ export class FuseSession implements Source, Later {
     this.answer = answer;
     this.#dispatcher.noOpen = answer.noOpen;
     this.#dispatcher.noOpendir = answer.noOpendir;
+    this.#dispatcher.extendedSetxattr = answer.extendedSetxattr;
+    this.#dispatcher.masks = answer.masks;
     this.#dispatcher.writeback = answer.writeback;
     this.#answer(INIT_OUT_BYTES);
     this.#log("info", "fuse/negotiated", {

@@ -16,6 +16,8 @@ const skip =
   (await mountImpossible()) ||
   programsMissing("tar", "git", "rsync", "python3", "setfattr", "diff");
 
+const withAcls = programsMissing("setfacl", "getfacl") === false;
+
 const SQLITE = `
 import os, sqlite3, sys
 db = sqlite3.connect("data.db", isolation_level=None, timeout=60)
@@ -136,15 +138,34 @@ t.test("programs", { skip, timeout: 800_000 }, async (t) => {
         directory,
       );
       t.ok(statSync(`${directory}/odd/sparse`).blocks < 200, "a hole takes no space");
-      // -X would meet ACLs; extended attributes go with it all the same.
-      await must("rsync", ["-aHXS", `${directory}/odd/`, `${outside}/odd/`]);
-      await must("rsync", ["-aHXS", `${outside}/odd/`, `${directory}/back/`]);
+      if (withAcls) {
+        await shell(
+          `setfacl -m u:1234:rwx,g:55:- first; mkdir shared; : > shared/before
+          setfacl -m u:77:rx,d:u:77:rwx,d:g::r shared; : > shared/inherits`,
+          `${directory}/odd`,
+        );
+      }
+      const archive = withAcls ? "-aHAXS" : "-aHXS";
+      await must("rsync", [archive, `${directory}/odd/`, `${outside}/odd/`]);
+      await must("rsync", [archive, `${outside}/odd/`, `${directory}/back/`]);
+      if (withAcls) {
+        const acls = (where: string): Promise<string> =>
+          shell("find . -not -type l -print0 | sort -z | xargs -0 getfacl -n", where);
+        t.match(await acls(`${directory}/odd`), /shared\/inherits\n(.*\n)+?user:77:rwx/);
+        t.equal(await acls(`${outside}/odd`), await acls(`${directory}/odd`));
+        t.equal(await acls(`${directory}/back`), await acls(`${directory}/odd`));
+      }
       const odd = await manifest(`${directory}/odd`);
       t.equal(difference(odd, await manifest(`${outside}/odd`)), "", "out");
       t.equal(difference(odd, await manifest(`${directory}/back`)), "", "and back");
       t.ok(statSync(`${directory}/back/sparse`).blocks < 400);
       t.equal(
-        await must("rsync", ["-aHXSni", "--delete", `${directory}/odd/`, `${directory}/back/`]),
+        await must("rsync", [
+          `${archive}ni`,
+          "--delete",
+          `${directory}/odd/`,
+          `${directory}/back/`,
+        ]),
         "",
       );
     });

@@ -47,7 +47,9 @@ async function runAll(t: Test, kind: string, directory: string): Promise<void> {
   for (const [group, cases] of Object.entries(GROUPS)) {
     for (const each of cases) {
       if (!`${group}: ${each.name}`.includes(only)) continue;
-      const skip = (kind === "tmpfs" ? each.notOnTmpfs : notYet(each)) ?? false;
+      const skip =
+        (kind === "tmpfs" ? each.notOnTmpfs : notYet(each)) ??
+        programsMissing(...(each.needs ?? []));
       await t.test(`${kind}: ${group}: ${each.name}`, { skip }, async (t) => {
         const dir = join(directory, `${group}${number++}`);
         mkdirSync(dir);
@@ -64,7 +66,7 @@ async function runAll(t: Test, kind: string, directory: string): Promise<void> {
 const impossible =
   process.geteuid?.() !== 0
     ? "needs root, for other users' rights and devices"
-    : (await mountImpossible()) || programsMissing("python3", "setfacl", "getfattr");
+    : (await mountImpossible()) || programsMissing("python3");
 
 t.test("tmpfs", { skip: impossible, timeout: 600_000 }, async (t) => {
   const directory = mkdtempSync(join(tmpdir(), "dynamicfs-tmpfs-"));

@@ -137,7 +137,7 @@ export const xattrs: PosixCase[] = [
   },
   {
     name: "setfattr, getfattr, setfacl and getfacl agree",
-    notYet: "ACLs are refused",
+    needs: ["setfacl", "getfacl", "setfattr", "getfattr"],
     run(dir, t) {
       const shown = python(
         dir,
@@ -159,7 +159,7 @@ print(oct(os.stat("a").st_mode & 0o777))`,
   },
   {
     name: "a default ACL is inherited",
-    notYet: "ACLs are refused",
+    needs: ["setfacl", "getfacl"],
     run(dir, t) {
       const shown = python(
         dir,
@@ -172,6 +172,109 @@ print("user:1234:rwx" in run("getfacl", "-nc", "d/a"), "default:user:1234:rwx" i
 print([l for l in run("getfacl", "-nc", "d/a").split("\\n") if l][-2:])`,
       );
       t.equal(shown, "True True\n['mask::rw-', 'other::r--']");
+    },
+  },
+  {
+    name: "chmod changes the mask of an ACL, and setting an ACL the mode",
+    needs: ["setfacl", "getfacl"],
+    run(dir, t) {
+      const shown = python(
+        dir,
+        `
+import subprocess
+run = lambda *a: subprocess.run(a, capture_output=True, text=True, check=True).stdout
+acl = lambda: " ".join(l for l in run("getfacl", "-ncE", "a").split("\\n") if l)
+open("a", "w"); os.chmod("a", 0o640)
+run("setfacl", "-m", "u:1234:rwx", "a")
+os.chmod("a", 0o604); print(acl(), oct(os.stat("a").st_mode & 0o777))
+run("setfacl", "-m", "m::r", "a"); print(acl(), oct(os.stat("a").st_mode & 0o777))
+run("setfacl", "-b", "a"); print(acl(), oct(os.stat("a").st_mode & 0o777), os.listxattr("a"))`,
+      );
+      t.equal(
+        shown,
+        "user::rw- user:1234:rwx group::r-- mask::--- other::r-- 0o604\n" +
+          "user::rw- user:1234:rwx group::r-- mask::r-- other::r-- 0o644\n" +
+          "user::rw- group::r-- other::r-- 0o644 []",
+      );
+    },
+  },
+  {
+    name: "an ACL that says what the mode does is not kept",
+    run(dir, t) {
+      const shown = python(
+        dir,
+        `
+import struct
+def acl(*entries): return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in entries)
+open("a", "w")
+os.setxattr("a", "system.posix_acl_access", acl((1, 6, 2**32 - 1), (4, 4, 2**32 - 1), (32, 0, 2**32 - 1)))
+print(oct(os.stat("a").st_mode & 0o777), os.listxattr("a"))`,
+      );
+      t.equal(shown, "0o640 []");
+    },
+  },
+  {
+    name: "an invalid ACL is refused: EINVAL; a default one belongs to directories: EACCES",
+    run(dir, t) {
+      const shown = python(
+        dir,
+        `
+import struct
+def acl(*entries, version=2): return struct.pack("<I", version) + b"".join(struct.pack("<HHI", *e) for e in entries)
+def attempt(name, value):
+    try: os.setxattr("a", "system.posix_acl_" + name, value); return "ok"
+    except OSError as e: return errno.errorcode[e.errno]
+none = 2**32 - 1
+open("a", "w")
+base = [(1, 6, none), (4, 4, none), (32, 4, none)]
+print(attempt("access", acl(*base[:2])), attempt("access", acl(*base, version=1)) in ("EINVAL", "ENOTSUP"),
+      attempt("access", acl((1, 6, none), (2, 7, 1000), (4, 4, none), (32, 4, none))),
+      attempt("access", acl(*base[::-1])), attempt("access", b"x"), attempt("default", acl(*base)))
+print(os.listxattr("a"))`,
+      );
+      t.equal(shown, "EINVAL True EINVAL EINVAL EINVAL EACCES\n[]");
+    },
+  },
+  {
+    name: "a default ACL takes the place of the umask, and is handed on to directories",
+    needs: ["setfacl"],
+    run(dir, t) {
+      const shown = python(
+        dir,
+        `
+import subprocess
+run = lambda *a: subprocess.run(a, capture_output=True, text=True, check=True).stdout
+mode = lambda p: oct(os.stat(p).st_mode & 0o7777)
+os.umask(0o077)
+os.mkdir("plain"); open("plain/a", "w"); os.mkdir("plain/d"); os.mkfifo("plain/f")
+print(*(mode("plain/" + n) for n in "adf"))
+os.mkdir("d"); run("setfacl", "-d", "-m", "u::rwx,g::rx,o::rx", "d")
+open("d/a", "w"); os.mkdir("d/e"); os.mkdir("d/e/f"); os.mkfifo("d/p"); os.symlink("a", "d/l")
+fd = os.open("d", os.O_TMPFILE | os.O_RDWR, 0o666)
+print(*(mode("d/" + n) for n in ("a", "e", "e/f", "p")), oct(os.fstat(fd).st_mode & 0o777))
+print(os.listxattr("d/a"), os.listxattr("d/e/f"), os.listxattr("d/l", follow_symlinks=False))`,
+      );
+      t.equal(
+        shown,
+        "0o600 0o700 0o600\n0o644 0o755 0o755 0o644 0o644\n[] ['system.posix_acl_default'] []",
+      );
+    },
+  },
+  {
+    name: "cp -a keeps ACLs",
+    needs: ["setfacl", "getfacl"],
+    run(dir, t) {
+      const shown = python(
+        dir,
+        `
+import subprocess
+run = lambda *a: subprocess.run(a, capture_output=True, text=True, check=True).stdout
+os.mkdir("d"); open("d/a", "w")
+run("setfacl", "-m", "u:1234:rw,g:77:---", "d/a"); run("setfacl", "-d", "-m", "g:88:rwx", "d")
+run("cp", "-a", "d", "e")
+print(run("getfacl", "-nR", "d").replace("d", "e") == run("getfacl", "-nR", "e").replace("d", "e"), os.listxattr("e"), os.listxattr("e/a"))`,
+      );
+      t.equal(shown, "True ['system.posix_acl_default'] ['system.posix_acl_access']");
     },
   },
 ];

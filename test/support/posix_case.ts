@@ -22,6 +22,8 @@ export interface PosixCase {
   readonly name: string;
   /** Why tmpfs, on which the cases are tested first, cannot do it. */
   readonly notOnTmpfs?: string;
+  /** Programs without which it is skipped. */
+  readonly needs?: readonly string[];
   /** What DynamicFS still lacks; POSIX_NOT_YET=1 runs the case all the same. */
   readonly notYet?: string;
   /** `dir` is empty and the case's own; it is removed afterwards. */

@@ -95,7 +95,7 @@ class TreeNode {
 
   constructor(ino: number, node: NewNode) {
     this.ino = ino;
-    this.mode = node.mode;
+    this.mode = node.mode & ~node.umask;
     this.uid = node.uid;
     this.gid = node.gid;
     this.rdev = node.rdev;
@@ -131,7 +131,13 @@ export class TreeFs implements FileSystem {
     this.#options = options;
     this.#prng = new Prng(options.seed ?? 1);
     this.#used = new Uint8Array(options.poolBlocks);
-    const root = new TreeNode(ROOT_INO, { mode: S_IFDIR | 0o755, uid: 0, gid: 0, rdev: 0 });
+    const root = new TreeNode(ROOT_INO, {
+      mode: S_IFDIR | 0o755,
+      umask: 0,
+      uid: 0,
+      gid: 0,
+      rdev: 0,
+    });
     root.nlink = 2;
     root.parent = ROOT_INO;
     this.#nodes.set(ROOT_INO, root);
@@ -331,7 +337,7 @@ export class TreeFs implements FileSystem {
       node.parent = to.ino;
     }
     if ((flags & RENAME_WHITEOUT) !== 0) {
-      const whiteout = this.#newNode({ mode: S_IFCHR, uid: 0, gid: 0, rdev: 0 });
+      const whiteout = this.#newNode({ mode: S_IFCHR, umask: 0, uid: 0, gid: 0, rdev: 0 });
       this.#enter(from, name, whiteout.ino);
     }
     from.mtimeMs = now;

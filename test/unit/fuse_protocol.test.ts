@@ -200,7 +200,7 @@ t.test("Reply encodes attributes, entries, statx and statfs at the kernel's offs
 });
 
 t.test("negotiate() takes of what is wanted what is offered", (t) => {
-  const wishes = { writeback: true, acl: false };
+  const wishes = { writeback: true };
   const all = { major: 7, minor: 45, flags: -1, flags2: -1 };
   t.equal(negotiate({ ...all, major: 8, minor: 0 }, wishes), "again");
   t.equal(negotiate({ ...all, minor: 30 }, wishes), null);
@@ -217,15 +217,15 @@ t.test("negotiate() takes of what is wanted what is offered", (t) => {
     abi.FUSE_HANDLE_KILLPRIV_V2,
     abi.FUSE_EXPORT_SUPPORT,
     abi.FUSE_INIT_EXT,
+    abi.FUSE_POSIX_ACL,
+    abi.FUSE_DONT_MASK,
+    abi.FUSE_SETXATTR_EXT,
   ]) {
     t.ok((full.flags & flag) !== 0, `asks for 0x${flag.toString(16)}`);
   }
   for (const flag of [
     abi.FUSE_POSIX_LOCKS,
     abi.FUSE_FLOCK_LOCKS,
-    abi.FUSE_DONT_MASK,
-    abi.FUSE_POSIX_ACL,
-    abi.FUSE_SETXATTR_EXT,
     abi.FUSE_ATOMIC_O_TRUNC,
     abi.FUSE_AUTO_INVAL_DATA,
   ]) {
@@ -240,9 +240,16 @@ t.test("negotiate() takes of what is wanted what is offered", (t) => {
     noOpendir: false,
     writeback: false,
   });
-  t.match(negotiate(all, { writeback: false, acl: true }), {
+  t.match(negotiate(all, { writeback: false }), {
     writeback: false,
-    flags: (full.flags & ~abi.FUSE_WRITEBACK_CACHE) | abi.FUSE_POSIX_ACL,
+    flags: full.flags & ~abi.FUSE_WRITEBACK_CACHE,
+  });
+  t.match(full, { masks: true, extendedSetxattr: true });
+  const acl = abi.FUSE_POSIX_ACL | abi.FUSE_SETXATTR_EXT;
+  t.match(negotiate({ ...all, flags: ~abi.FUSE_DONT_MASK }, wishes), {
+    flags: full.flags & ~acl & ~abi.FUSE_DONT_MASK,
+    masks: false,
+    extendedSetxattr: false,
   });
   t.end();
 });
