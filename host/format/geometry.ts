@@ -48,7 +48,7 @@ export function geometryFor(sizeBytes: number): Geometry {
   const regionCount = Math.ceil(blockCount / regionBlocks);
   const mapBlocks = regionBlocks / 8 / BLOCK_BYTES;
   const mapAreaBlocks = regionCount * 2 * mapBlocks;
-  const journalBytes = Math.min(Math.max(sizeBytes / 64, 16 * 1024 * 1024), 128 * 1024 * 1024);
+  const journalBytes = Math.min(Math.max(sizeBytes / 32, 16 * 1024 * 1024), 128 * 1024 * 1024);
   const journalBlocks = Math.floor(journalBytes / BLOCK_BYTES);
   const journalStart = BOOT_BLOCKS + RING_BLOCKS;
   const secondRing = blockCount - RING_BLOCKS;

@@ -47,7 +47,10 @@ export class Checkpointer {
     this.#post = options.post;
     this.#intervalMs = options.intervalMs;
     this.#needed = options.needed;
-    this.#store.requestCheckpoint = () => this.#request();
+    // While one runs what made somebody ask is about to pass; if it does not, the next operation asks again.
+    this.#store.requestCheckpoint = () => {
+      if (!this.#running) this.#request();
+    };
     this.#store.whenCheckpointed = (resume) => this.#whenRelieved(resume);
   }
 

@@ -32,6 +32,8 @@ const WRITE_BLOCKS_MAX = 512;
 /** Blocks in flight over all files: what the device needs to be busy, and no more. */
 const IN_FLIGHT_BLOCKS_MAX = 4096;
 const PIECES_MAX = 1024;
+/** A transaction for each: some ten microseconds, which a small fsync spends waiting for the disk anyway. */
+const PUBLISHED_PER_TURN = 4;
 
 interface Piece {
   readonly file: DirtyFile;
@@ -60,6 +62,10 @@ export class Writeback {
   #addresses: number[] = [];
   #lengths: number[] = [];
   #pieces: Piece[] = [];
+
+  /** Pieces whose write has ended, in that order. */
+  #written: { readonly piece: Piece; readonly status: number }[] = [];
+  #isPublishing = false;
 
   writtenBytes = 0;
   writes = 0;
@@ -244,13 +250,22 @@ export class Writeback {
     this.writes++;
     this.#blocks = 0;
     const done = (status: number): void => {
-      for (const piece of pieces) this.#ended(piece, status);
+      for (const piece of pieces) this.#written.push({ piece, status });
+      if (!this.#isPublishing) this.#publishSome();
     };
     if (addresses.length === 1) {
       this.#store.pool.write(0, start, addresses[0] as number, lengths[0] as number, done);
     } else {
       this.#store.pool.writeVector(0, start, addresses, lengths, done);
     }
+  }
+
+  /** Publishes some of what has been written, and the rest from later turns: requests come between. */
+  #publishSome(): void {
+    const written = this.#written.splice(0, PUBLISHED_PER_TURN);
+    this.#isPublishing = this.#written.length > 0;
+    if (this.#isPublishing) this.#store.post(() => this.#publishSome());
+    for (const { piece, status } of written) this.#ended(piece, status);
   }
 
   #ended(piece: Piece, status: number): void {

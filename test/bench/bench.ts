@@ -183,7 +183,7 @@ const FILES_4K = 4000 / SCALE;
 const LARGE_MIB = 256 / SCALE;
 const READS = 4000 / SCALE;
 const SYNCED_FILE_MIB = 64 / SCALE;
-const SYNCED_WRITES = 4000 / SCALE;
+const SYNCED_WRITES = 8000 / SCALE;
 const empty = ["create", FILES] as const;
 const large = ["write", LARGE_MIB] as const;
 
