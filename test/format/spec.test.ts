@@ -212,10 +212,10 @@ t.test("SPEC: the layout of a device follows from its size as told", async (t) =
     while (Math.ceil(blockCount / regionBlocks) > 65536) regionBlocks *= 2;
     const regionCount = Math.ceil(blockCount / regionBlocks);
     const map = regionCount * 2 * (regionBlocks / 32768);
-    const minimum = /max\(S \/ 64, (\d+) MiB\), (\d+) MiB\)/.exec(section("2"));
+    const minimum = /max\(S \/ (\d+), (\d+) MiB\), (\d+) MiB\)/.exec(section("2"));
     const journalBytes = Math.min(
-      Math.max(size / 64, Number(minimum?.[1]) * 2 ** 20),
-      Number(minimum?.[2]) * 2 ** 20,
+      Math.max(size / Number(minimum?.[1]), Number(minimum?.[2]) * 2 ** 20),
+      Number(minimum?.[3]) * 2 ** 20,
     );
     const journalBlocks = Math.floor(journalBytes / 4096);
     t.match(geometry, {
