@@ -43,11 +43,9 @@ export function decodeAcl(value: Uint8Array): AclEntry[] | null {
   if (view.getUint32(0, true) !== VERSION) return null;
   const entries: AclEntry[] = [];
   for (let at = HEADER_BYTES; at < value.byteLength; at += ENTRY_BYTES) {
-    entries.push({
-      tag: view.getUint16(at, true),
-      permissions: view.getUint16(at + 2, true),
-      id: view.getUint32(at + 4, true),
-    });
+    const tag = view.getUint16(at, true);
+    const id = isNamed(tag) ? view.getUint32(at + 4, true) : NO_ID;
+    entries.push({ tag, permissions: view.getUint16(at + 2, true), id });
   }
   return entries.length === 0 || isValid(entries) ? entries : null;
 }
@@ -58,10 +56,9 @@ export function encodeAcl(entries: readonly AclEntry[]): Uint8Array {
   view.setUint32(0, VERSION, true);
   entries.forEach((entry, index) => {
     const at = HEADER_BYTES + index * ENTRY_BYTES;
-    const named = entry.tag === ACL_USER || entry.tag === ACL_GROUP;
     view.setUint16(at, entry.tag, true);
     view.setUint16(at + 2, entry.permissions, true);
-    view.setUint32(at + 4, named ? entry.id : NO_ID, true);
+    view.setUint32(at + 4, isNamed(entry.tag) ? entry.id : NO_ID, true);
   });
   return value;
 }
@@ -72,7 +69,7 @@ function isValid(entries: readonly AclEntry[]): boolean {
   let seen = 0;
   for (const { tag, permissions, id } of entries) {
     if ((permissions & ~RWX) !== 0 || tag < last) return false;
-    const named = tag === ACL_USER || tag === ACL_GROUP;
+    const named = isNamed(tag);
     const known = named || [ACL_USER_OBJ, ACL_GROUP_OBJ, ACL_MASK, ACL_OTHER].includes(tag);
     if (!known || (named ? id === NO_ID : (seen & tag) !== 0)) return false;
     seen |= tag;
@@ -115,4 +112,8 @@ export function inheritedAcl(defaults: readonly AclEntry[], mode: number): AclEn
 
 function permissionsOf(entries: readonly AclEntry[], tag: number): number | undefined {
   return entries.find((entry) => entry.tag === tag)?.permissions;
+}
+
+function isNamed(tag: number): boolean {
+  return tag === ACL_USER || tag === ACL_GROUP;
 }
