@@ -584,10 +584,15 @@ t.test("extended attributes: values of every length, flags, names", (t) => {
   for (const name of ["trusted.x", "security.x", `user.${"n".repeat(250)}`]) {
     t.equal(rig.setXattr(file, name, bytes(1)), 0, name.slice(0, 12));
   }
-  for (const name of ["user.", "other.x", "user", "system.posix_acl_access", "USER.x"]) {
+  for (const name of ["user.", "other.x", "user", "system.other", "USER.x"]) {
     t.equal(rig.setXattr(file, name, bytes(1)), -EOPNOTSUPP, name);
     t.equal(rig.getXattr(file, name), -EOPNOTSUPP, name);
     t.equal(rig.removeXattr(file, name), -EOPNOTSUPP, name);
+  }
+  for (const name of ["system.posix_acl_access", "system.posix_acl_default"]) {
+    t.equal(rig.setXattr(file, name, bytes(1)), -EINVAL, `${name}: no ACL`);
+    t.equal(rig.getXattr(file, name), -ENODATA, name);
+    t.equal(rig.removeXattr(file, name), -ENODATA, name);
   }
   t.equal(rig.setXattr(file, "", bytes(1)), -ERANGE);
   t.equal(rig.setXattr(file, `user.${"n".repeat(251)}`, bytes(1)), -ERANGE);
