@@ -345,7 +345,7 @@ export class SimulatedDevice implements Device {
         other.completed &&
         other.offsetBytes < end &&
         write.offsetBytes < other.offsetBytes + other.byteLength;
-      // The list ends with `write`: #apply has just put it there, or it was the last.
+      // In the order in which they took effect: of those that completed `write` is the last.
       if (isUnder) applyTo(this.#durable, other);
       return !isUnder;
     });

@@ -65,7 +65,7 @@ async function checkAgainstArray(
   for (let count = 0; count < operationCount; count += 1) {
     const block = prng.below(blockCount - 8);
     const length = (1 + prng.below(8)) * BLOCK;
-    const kind = prng.below(5);
+    const kind = prng.below(6);
     const context = `operation ${count}, kind ${kind}, seed ${seed}`;
     let status: number;
     if (kind === 0) {
@@ -96,6 +96,10 @@ async function checkAgainstArray(
       );
     } else if (kind === 3) {
       status = await once(reactor, (done) => device.flush(done));
+    } else if (kind === 4) {
+      prng.bytes(core.bytes.subarray(0, length));
+      model.set(core.bytes.subarray(0, length), block * BLOCK);
+      status = await once(reactor, (done) => device.writeDurable(block * BLOCK, 0, length, done));
     } else {
       status = await once(reactor, (done) => device.discard(block * BLOCK, length, done));
       // Contents are undefined now: write them again.
@@ -568,6 +572,36 @@ t.test("simulated: power is cut at a chosen event, and the interrupted write may
     t.same(statuses, afterCut === "silent" ? [0] : [0, -5, -5, -5]);
     t.same(blocks(device.crashImage(new Prng(1), "all"), 4), [1, 2, 3, 0]);
   }
+  t.end();
+});
+
+t.test("simulated: a durable write needs no flush, and makes no other write durable", (t) => {
+  const { reactor, device, write, blocks } = simulate();
+  const durable = (block: number, fill: number, done: (status: number) => void): void => {
+    core.bytes.fill(fill, 0, BLOCK);
+    device.writeDurable(block * BLOCK, 0, BLOCK, done);
+    reactor.runSync();
+  };
+  const statuses: number[] = [];
+  const done = (status: number): void => {
+    statuses.push(status);
+  };
+  write(0, 1, done);
+  write(1, 2, done);
+  reactor.runSync();
+  durable(2, 3, done);
+  t.same(blocks(device.crashImage(new Prng(1), "none"), 4), [0, 0, 3, 0]);
+  durable(1, 4, done);
+  t.same(
+    blocks(device.crashImage(new Prng(1), "all"), 4),
+    [1, 4, 3, 0],
+    "an older write to the same place does not come back",
+  );
+  t.same(blocks(device.crashImage(new Prng(1), "none"), 4), [0, 4, 3, 0]);
+  t.same(statuses, [0, 0, 0, 0]);
+  device.dropFlush = true;
+  durable(3, 5, done);
+  t.same(blocks(device.crashImage(new Prng(1), "none"), 4), [0, 4, 3, 0], "it lied");
   t.end();
 });
 
