@@ -244,12 +244,14 @@ export class Namespace {
     const inodes = this.#inodes;
     const { set } = change;
     let mode = inodes.mode(record);
-    const regular = this.#isRegular(record);
+    const type = mode & S_IFMT;
     if ((set & SET_MODE) !== 0) mode = (mode & S_IFMT) | (change.mode & 0o7777);
     if ((set & SET_UID) !== 0) inodes.setU32(record, INODE_UID, change.uid);
     if ((set & SET_GID) !== 0) inodes.setU32(record, INODE_GID, change.gid);
     const owner = (set & (SET_UID | SET_GID)) !== 0 && (set & SET_MODE) === 0;
-    if (regular && (owner || (set & SET_KILL_PRIVILEGES) !== 0)) mode = withoutPrivileges(mode);
+    // Of directories the bits mean something else.
+    if (type !== S_IFDIR && (owner || (set & SET_KILL_PRIVILEGES) !== 0))
+      mode = withoutPrivileges(mode);
     inodes.setMode(record, mode);
     if ((set & SET_ATIME_NOW) !== 0) inodes.touchAtime(record);
     else if ((set & SET_ATIME) !== 0)

@@ -269,4 +269,26 @@ s = os.stat("a"); print(s.st_uid, s.st_gid)`,
       t.equal(mode(statSync(`${dir}/a`)), 0o755);
     },
   },
+  {
+    name: "chown takes set-user-id away from what is no file either, but not from directories",
+    run(dir, t) {
+      const shown = python(
+        dir,
+        `
+import socket
+os.mkfifo("fifo"); os.mknod("device", stat.S_IFCHR | 0o600, os.makedev(1, 3)); os.mkdir("directory")
+socket.socket(socket.AF_UNIX).bind("socket")
+names = ("fifo", "device", "socket", "directory")
+for n in names: os.chown(n, 1000, 1000); os.chmod(n, 0o6755)
+pid = os.fork()
+if pid == 0:
+    os.setgroups([1002]); os.setgid(1000); os.setuid(1000)
+    for n in names: os.chown(n, -1, 1002)
+    os._exit(0)
+os.waitpid(pid, 0)
+print(*(oct(os.stat(n).st_mode & 0o7777) for n in names))`,
+      );
+      t.equal(shown, "0o755 0o755 0o755 0o6755");
+    },
+  },
 ];
