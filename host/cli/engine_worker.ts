@@ -60,8 +60,8 @@ class EngineThread {
 
   start(): void {
     const { environment, devices } = this.#engine;
-    const readOnly = settings.choices.readOnly;
-    spawn(mountVolume(environment, devices, { readOnly }), (error, volume) => {
+    const { readOnly, noAtime } = settings.choices;
+    spawn(mountVolume(environment, devices, { readOnly, noAtime }), (error, volume) => {
       if (volume === undefined) this.#finish(error);
       else this.#serve(volume);
     });

@@ -37,6 +37,7 @@ import { type CheckpointHooks, checkpoint } from "../store/checkpoint.ts";
 import { INTENT_GROW } from "../store/item_store.ts";
 import { recover } from "../store/recovery.ts";
 import { Store } from "../store/store.ts";
+import { AccessTimes } from "./access_times.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { DataPool } from "./data_pool.ts";
 import { ExtentMap } from "./extent_map.ts";
@@ -70,6 +71,8 @@ export interface CreateOptions {
 
 export interface MountOptions {
   readonly readOnly: boolean;
+  /** Reads leave access times as they are. */
+  readonly noAtime?: boolean;
   /** Seconds between checkpoints; default 5. */
   readonly checkpointSeconds?: number;
 }
@@ -140,6 +143,7 @@ interface Engine {
   readonly writeback: Writeback;
   readonly namespace: Namespace;
   readonly dataPool: DataPool;
+  readonly accessTimes: AccessTimes;
 }
 
 /** Lays out the core's memory and builds the layers over it, for a device of this geometry. */
@@ -185,7 +189,9 @@ function assemble(
   const data = new FileData({ store, pool: dataPool, extents, writeback, layout });
   const namespace = new Namespace({ store, core, clock, layout, hooks: data, readOnly });
   data.reapItems = (ino) => namespace.reapStep(ino);
-  return { store, data, writeback, namespace, dataPool };
+  const getAttributes = namespace.getAttributes.bind(namespace);
+  const accessTimes = new AccessTimes({ store, layout, getAttributes });
+  return { store, data, writeback, namespace, dataPool, accessTimes };
 }
 
 /** Writes a new, empty volume onto the devices. Everything that they held is lost. */
@@ -348,6 +354,7 @@ export function* mountVolume(
   const readOnly = options.readOnly || (devices[0] as Device).readOnly;
   const engine = assemble(environment, pool, superblock.geometry, layout, readOnly);
   const { store, data, namespace } = engine;
+  engine.accessTimes.isOn = options.noAtime !== true;
   store.pages.generation = superblock.sequence + 1;
   store.nextObjectId = superblock.nextObjectId;
   store.objectCount = superblock.objectCount;
@@ -369,7 +376,13 @@ export function* mountVolume(
   const checkpointer = new Checkpointer({
     store,
     superblock,
-    hooks: { flushData: () => data.flushAll(false), relog: () => data.relog() },
+    hooks: {
+      *flushData() {
+        engine.accessTimes.flush();
+        yield* data.flushAll(false);
+      },
+      relog: () => data.relog(),
+    },
     timer: environment.timer.bind(environment),
     post: environment.post.bind(environment),
     intervalMs: (options.checkpointSeconds ?? DEFAULT_CHECKPOINT_SECONDS) * 1000,
@@ -458,6 +471,7 @@ export class Volume {
       options.engine.store,
       options.engine.namespace,
       options.engine.data,
+      options.engine.accessTimes,
     );
   }
 

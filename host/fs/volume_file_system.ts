@@ -3,15 +3,18 @@
 import type { Done } from "../device/device.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
 import type { Store } from "../store/store.ts";
+import type { AccessTimes } from "./access_times.ts";
 import type { FileData } from "./file_data.ts";
-import type {
-  AttributeChange,
-  Attributes,
-  DirectorySink,
-  FileSystem,
-  NewNode,
-  ReadResult,
-  VolumeSpace,
+import {
+  type AttributeChange,
+  type Attributes,
+  type DirectorySink,
+  type FileSystem,
+  type NewNode,
+  type ReadResult,
+  SET_ATIME,
+  SET_ATIME_NOW,
+  type VolumeSpace,
 } from "./file_system.ts";
 import type { Namespace } from "./namespace.ts";
 
@@ -20,10 +23,13 @@ export class VolumeFileSystem implements FileSystem {
   readonly #names: Namespace;
   readonly #data: FileData;
 
-  constructor(store: Store, names: Namespace, data: FileData) {
+  readonly #accessTimes: AccessTimes;
+
+  constructor(store: Store, names: Namespace, data: FileData, accessTimes: AccessTimes) {
     this.#store = store;
     this.#names = names;
     this.#data = data;
+    this.#accessTimes = accessTimes;
   }
 
   get readOnly(): boolean {
@@ -31,15 +37,23 @@ export class VolumeFileSystem implements FileSystem {
   }
 
   lookup(parent: number, nameAddress: number, nameLength: number, out: Attributes): number {
-    return this.#names.lookup(parent, nameAddress, nameLength, out);
+    const status = this.#names.lookup(parent, nameAddress, nameLength, out);
+    if (status >= 0) this.#accessTimes.overlay(out);
+    return status;
   }
 
   getAttributes(ino: number, out: Attributes): number {
-    return this.#names.getAttributes(ino, out);
+    const status = this.#names.getAttributes(ino, out);
+    if (status >= 0) this.#accessTimes.overlay(out);
+    return status;
   }
 
   setAttributes(ino: number, change: AttributeChange, out: Attributes): number {
-    return this.#names.setAttributes(ino, change, out);
+    const status = this.#names.setAttributes(ino, change, out);
+    if (status < 0) return status;
+    if ((change.set & (SET_ATIME | SET_ATIME_NOW)) !== 0) this.#accessTimes.drop(ino);
+    this.#accessTimes.overlay(out);
+    return status;
   }
 
   makeNode(
@@ -93,7 +107,9 @@ export class VolumeFileSystem implements FileSystem {
     nameLength: number,
     out: Attributes,
   ): number {
-    return this.#names.link(ino, newParent, nameAddress, nameLength, out);
+    const status = this.#names.link(ino, newParent, nameAddress, nameLength, out);
+    if (status >= 0) this.#accessTimes.overlay(out);
+    return status;
   }
 
   unlink(parent: number, nameAddress: number, nameLength: number): number {
@@ -125,11 +141,15 @@ export class VolumeFileSystem implements FileSystem {
   }
 
   readLink(ino: number, bufferAddress: number, bufferLength: number): number {
-    return this.#names.readLink(ino, bufferAddress, bufferLength);
+    const status = this.#names.readLink(ino, bufferAddress, bufferLength);
+    if (status >= 0) this.#accessTimes.note(ino);
+    return status;
   }
 
   readDirectory(ino: number, cookie: number, sink: DirectorySink): number {
-    return this.#names.readDirectory(ino, cookie, sink);
+    const taken = this.#names.readDirectory(ino, cookie, sink);
+    if (taken >= 0) this.#accessTimes.note(ino);
+    return taken;
   }
 
   parentOf(ino: number): number {
@@ -186,7 +206,10 @@ export class VolumeFileSystem implements FileSystem {
   }
 
   read(ino: number, offset: number, byteLength: number, done: (result: ReadResult) => void): void {
-    this.#data.read(ino, offset, byteLength, done);
+    this.#data.read(ino, offset, byteLength, (result) => {
+      if (result.status >= 0) this.#accessTimes.note(ino);
+      done(result);
+    });
   }
 
   write(
