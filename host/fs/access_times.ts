@@ -48,7 +48,7 @@ export class AccessTimes {
   /** Somebody has read an inode. */
   note(ino: number): void {
     const { clock, readOnly, faulted } = this.#store;
-    if (!this.isOn || readOnly || faulted !== null || this.#waiting.has(ino)) return;
+    if (!this.isOn || readOnly || faulted !== null) return;
     const out = this.#out;
     try {
       if (this.#getAttributes(ino, out) < 0) return;
@@ -57,6 +57,7 @@ export class AccessTimes {
       if (error instanceof Retry) return;
       throw error;
     }
+    this.overlay(out);
     const seconds = clock.seconds();
     if (!isStale(out, seconds)) return;
     this.#waiting.set(ino, { seconds, nanoseconds: clock.nanoseconds() });
