@@ -1,4 +1,5 @@
 /** What codes mean and what helps: exit codes, errors of the engine, and conditions that messages name. */
+import { explainFsckCode, FSCK_CODES } from "../maintain/fsck_codes.ts";
 import { CliError } from "./cli_error.ts";
 import { EXIT_CODE_MEANINGS, ExitCode } from "./exit_codes.ts";
 import type { Invocation } from "./invocation.ts";
@@ -90,10 +91,20 @@ const ERRORS: readonly Explanation[] = [
   },
 ];
 
+/** What fsck finds. */
+function fsckCodes(): Explanation[] {
+  const found: Explanation[] = [];
+  for (const code of Object.keys(FSCK_CODES)) {
+    const known = explainFsckCode(code);
+    if (known !== null) found.push({ code, ...known });
+  }
+  return found;
+}
+
 /** `dynamicfs explain [CODE]` */
 export function explain(invocation: Invocation, output: Output): ExitCode {
   const code = invocation.optional("CODE");
-  const all = [...exitCodes(), ...CONDITIONS, ...ERRORS];
+  const all = [...exitCodes(), ...CONDITIONS, ...fsckCodes(), ...ERRORS];
   if (code === undefined) {
     if (output.machine) output.envelope("dynamicfs.explain/1", { codes: all });
     else

@@ -57,7 +57,11 @@ export async function status(invocation: Invocation, output: Output): Promise<Ex
     }
   }
   const [problem] = problems;
-  if (problem !== undefined) throw problem;
+  if (problem !== undefined) {
+    // One document a command: there it is said already.
+    if (output.machine) return problem.exitCode;
+    throw problem;
+  }
   if (!invocation.is("exit-code")) return ExitCode.ok;
   if (pools.some((pool) => pool.health === "faulted")) return ExitCode.faulted;
   return pools.some((pool) => pool.health === "degraded") ? ExitCode.degraded : ExitCode.ok;

@@ -973,10 +973,11 @@ export class FileData implements DataHooks {
       stop === file.size ? Math.ceil(stop / BLOCK_BYTES) : Math.floor(stop / BLOCK_BYTES);
     const headBlock = Math.floor(offset / BLOCK_BYTES);
     const tailBlock = Math.floor(stop / BLOCK_BYTES);
+    const cutsTail = stop % BLOCK_BYTES !== 0 && tailBlock >= lastWhole;
     if (this.#isLogged(file, firstWhole, lastWhole)) this.#waitForLogged();
     if (file.hasInline) this.#bringBlock(file, 0);
     if (offset < stop && headBlock < firstWhole) this.#bringBlock(file, headBlock);
-    if (offset < stop && tailBlock >= lastWhole) this.#bringBlock(file, tailBlock);
+    if (offset < stop && cutsTail) this.#bringBlock(file, tailBlock);
     const begun = this.#store.begin(INTENT_GROW);
     if (begun < 0) return begun;
     const inode = this.#store.get(ino, ITEM_INODE, 0);
@@ -1003,8 +1004,7 @@ export class FileData implements DataHooks {
           Math.min(BLOCK_BYTES, stop - headBlock * BLOCK_BYTES),
         );
       }
-      if (tailBlock >= lastWhole && tailBlock !== headBlock)
-        zeroTail(tailBlock, 0, stop % BLOCK_BYTES);
+      if (cutsTail && tailBlock !== headBlock) zeroTail(tailBlock, 0, stop % BLOCK_BYTES);
     }
     if (firstWhole < lastWhole) {
       file.changes++;

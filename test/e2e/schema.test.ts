@@ -65,7 +65,7 @@ t.test("documents of a pool's life", { skip }, async (t) => {
   valid(t, run("doctor"), "dynamicfs.doctor/1");
   valid(t, run("version"), "dynamicfs.version/1");
   valid(t, run("explain"), "dynamicfs.explain/1");
-  valid(t, run("explain", "9"), "dynamicfs.explain/1");
+  valid(t, run("explain", "DFS-FSCK-REGION"), "dynamicfs.explain/1");
   valid(t, run("install-helper", "--prefix", sandbox.path("root")), "dynamicfs.install-helper/1");
   valid(t, run("pool", "create", "tank", "a.img:64M", "--dry-run"), "dynamicfs.pool-create/1");
   valid(t, run("pool", "create", "tank", "a.img:64M"), "dynamicfs.pool-create/1");
