@@ -1,6 +1,7 @@
-/** What the kernel says is mounted: /proc/self/mountinfo (proc(5)). */
-import { lstatSync, readFileSync, realpathSync } from "node:fs";
+/** What the kernel says is mounted, as the commands see it. */
+import { lstatSync, realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import { readMountInfo } from "../base/mountinfo.ts";
 
 /** The type by which /etc/fstab and the kernel's table know us. */
 export const FILE_SYSTEM_TYPE = "fuse.dynamicfs";
@@ -15,27 +16,16 @@ export interface MountEntry {
 }
 
 /** All mounts, in order: a later one covers an earlier one on the same directory. */
-export function readMounts(
-  text: string = readFileSync("/proc/self/mountinfo", "utf8"),
-): MountEntry[] {
-  return text.split("\n").flatMap((line) => {
-    const [before, after] = line.split(" - ");
-    if (before === undefined || after === undefined) return [];
-    const fields = before.split(" ");
-    const [type, source, superOptions = ""] = after.split(" ");
-    const mountPoint = fields[4];
-    if (mountPoint === undefined || type === undefined || source === undefined) return [];
-    const options = [...(fields[5] ?? "").split(","), ...superOptions.split(",")];
+export function readMounts(text?: string): MountEntry[] {
+  return readMountInfo(text).map(({ mountpoint, type, source, options }) => {
     const user = options.find((option) => option.startsWith("user_id="));
-    return [
-      {
-        mountPoint: unescapeField(mountPoint),
-        type,
-        source: unescapeField(source),
-        readOnly: options.includes("ro"),
-        uid: user === undefined ? null : Number(user.slice("user_id=".length)),
-      },
-    ];
+    return {
+      mountPoint: mountpoint,
+      type,
+      source,
+      readOnly: options.includes("ro"),
+      uid: user === undefined ? null : Number(user.slice("user_id=".length)),
+    };
   });
 }
 
@@ -73,11 +63,4 @@ export function canonicalMountPoint(path: string): string {
   } catch {
     return absolute;
   }
-}
-
-/** The kernel writes space, tab, newline and backslash as \040 and so on. */
-function unescapeField(field: string): string {
-  return field.replace(/\\([0-7]{3})/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
 }

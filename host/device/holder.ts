@@ -1,6 +1,7 @@
 /** Who uses a file or a disk that we cannot have: for the message only, so everything here is best effort. */
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
+import { readMountInfo } from "../base/mountinfo.ts";
 
 /** The process that holds a flock on an inode, as /proc/locks tells, or null. */
 export function lockHolder(ino: number): string | null {
@@ -31,10 +32,8 @@ export function processText(pid: number): string {
 export function diskUser(path: string, rdev: number): string | null {
   const numbers = deviceNumbers(rdev);
   try {
-    for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
-      const fields = line.split(" ");
-      if (fields[2] === numbers) return `mounted on ${unescapeOctal(fields[4] ?? "?")}`;
-    }
+    const mounted = readMountInfo().find(({ device }) => device === numbers);
+    if (mounted !== undefined) return `mounted on ${mounted.mountpoint}`;
     for (const line of readFileSync("/proc/swaps", "utf8").split("\n").slice(1)) {
       if (line.split(/\s+/)[0] === path) return "in use as swap";
     }
@@ -53,10 +52,4 @@ function deviceNumbers(rdev: number): string {
   const major = ((low >>> 8) & 0xfff) + (high & 0xffff_f000);
   const minor = (low & 0xff) + ((low >>> 12) & 0xf_ff00);
   return `${major}:${minor}`;
-}
-
-function unescapeOctal(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
 }

@@ -7,7 +7,7 @@
  * /proc, not by stat.
  */
 import { spawn, spawnSync } from "node:child_process";
-import { readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import { realpathSync, statSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import {
   EACCES,
@@ -21,6 +21,7 @@ import {
   errnoName,
 } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
+import { type MountRecord, readMountInfo } from "../base/mountinfo.ts";
 import {
   F_GETFL,
   F_SETFL,
@@ -68,15 +69,6 @@ export interface MountedChannel {
   /** Canonical, as in /proc/self/mountinfo. */
   readonly mountpoint: string;
   readonly byHelper: boolean;
-}
-
-/** A line of /proc/self/mountinfo. */
-export interface MountRecord {
-  /** "major:minor". */
-  readonly device: string;
-  readonly mountpoint: string;
-  readonly type: string;
-  readonly source: string;
 }
 
 /**
@@ -283,33 +275,11 @@ function trySet(path: string, value: number): boolean {
 
 /** The topmost mount at a canonical path, from /proc: no file system is asked. */
 export function findMount(mountpoint: string): MountRecord | null {
-  let text: string;
   try {
-    text = readFileSync("/proc/self/mountinfo", "utf8");
+    return readMountInfo().findLast((record) => record.mountpoint === mountpoint) ?? null;
   } catch {
     return null;
   }
-  let found: MountRecord | null = null;
-  for (const line of text.split("\n")) {
-    const fields = line.split(" ");
-    if (fields.length < 10 || unescaped(fields[4] as string) !== mountpoint) continue;
-    const separator = fields.indexOf("-", 6);
-    if (separator < 0) continue;
-    found = {
-      device: fields[2] as string,
-      mountpoint,
-      type: fields[separator + 1] ?? "",
-      source: unescaped(fields[separator + 2] ?? ""),
-    };
-  }
-  return found;
-}
-
-/** mountinfo writes space, tab, newline and backslash as three octal digits. */
-function unescaped(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
 }
 
 /** Starts umount in a process of its own: the thread that serves the mount must not wait for it. */
