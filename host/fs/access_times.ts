@@ -9,14 +9,14 @@ import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import { INODE_ATIME, INODE_ATIME_NS, INODE_BYTES } from "../format/inode.ts";
 import { ITEM_INODE } from "../format/key.ts";
-import { INTENT_SHRINK } from "../store/item_store.ts";
+import { INTENT_GROW } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
 import { Attributes } from "./file_system.ts";
 
 const DAY_SECONDS = 86_400;
 const WAITING_MAX = 1024;
-/** Inodes of one transaction. */
-const PUT_MAX = 32;
+/** Inodes of one transaction: each may copy a path of its own, and a nearly full volume has few pages ready. */
+const PUT_MAX = 8;
 
 interface Time {
   readonly seconds: number;
@@ -107,7 +107,8 @@ export class AccessTimes {
 
   #putSome(): void {
     const store = this.#store;
-    if (store.begin(INTENT_SHRINK) < 0) {
+    // The last of the space is for removals: without room the times are lost.
+    if (store.begin(INTENT_GROW) < 0) {
       this.#waiting.clear();
       return;
     }
