@@ -188,7 +188,7 @@ function assemble(
   const writeback = new Writeback({ store, pool: dataPool, extents, layout });
   const data = new FileData({ store, pool: dataPool, extents, writeback, layout });
   const namespace = new Namespace({ store, core, clock, layout, hooks: data, readOnly });
-  data.reapItems = (ino) => namespace.reapStep(ino);
+  data.reaper.reapItems = (ino) => namespace.reapStep(ino);
   const getAttributes = namespace.getAttributes.bind(namespace);
   const accessTimes = new AccessTimes({ store, layout, getAttributes });
   return { store, data, writeback, namespace, dataPool, accessTimes };
@@ -369,7 +369,7 @@ export function* mountVolume(
   store.journal = journalOf(store, superblock);
 
   store.replaying = true;
-  const recovered = yield* recover(store, superblock, data);
+  const recovered = yield* recover(store, superblock, data.replay);
   store.replaying = false;
   store.journal.restart(recovered.position);
 
@@ -379,7 +379,7 @@ export function* mountVolume(
     hooks: {
       *flushData() {
         engine.accessTimes.flush();
-        yield* data.flushAll(false);
+        yield* data.flusher.flushAll(false);
       },
       relog: () => data.relog(),
     },
@@ -551,7 +551,7 @@ export class Volume {
     this.#checkpointer.closing = true;
     if (!store.readOnly && store.faulted === null) {
       for (let rounds = 0; rounds < UNMOUNT_ROUNDS_MAX; rounds++) {
-        while (data.isReaping && store.faulted === null) {
+        while (data.reaper.isReaping && store.faulted === null) {
           yield (resume) => {
             this.#environment.timer(1, () => resume(0));
           };

@@ -1,0 +1,260 @@
+/**
+ * What changes ranges of a file without writing data: truncation, holes, zeros, preallocation, and the release of an
+ * unlinked file's data.
+ *
+ * Nothing but this, clones and write-back changes a file's extents; all wait while pieces of the file are in flight.
+ */
+import { EFBIG, EINVAL, EIO, EOPNOTSUPP, EROFS, ESTALE } from "../base/errno.ts";
+import { Retry } from "../base/retry.ts";
+import { retrying, spawn, type Task } from "../base/task.ts";
+import type { Core } from "../core/core.ts";
+import type { Layout } from "../core/layout.ts";
+import { BLOCK_BYTES } from "../format/geometry.ts";
+import { INODE_BYTES } from "../format/inode.ts";
+import { ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
+import { INTENT_GROW, INTENT_SHRINK } from "../store/item_store.ts";
+import type { Store } from "../store/store.ts";
+import type { DirtyFiles } from "./dirty_files.ts";
+import type { ExtentMap } from "./extent_map.ts";
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from "./file_system.ts";
+import { type Flusher, LOGGED_BLOCKS_MAX } from "./flusher.ts";
+import { copyInodeForData, inodeBlocks, inodeSize, storeInodeData } from "./inode_data.ts";
+
+/** 8 PiB: every offset stays an exact integer. */
+export const FILE_BYTES_MAX: number = 2 ** 53 - BLOCK_BYTES;
+/** Extents that one transaction removes. */
+export const CUT_EXTENTS_MAX = 192;
+export const CUT_TO: number = Math.floor(Number.MAX_SAFE_INTEGER / BLOCK_BYTES);
+/** An unlinked file with this many extents is freed in the transaction that unlinks it. */
+const RELEASE_EXTENTS_MAX = 16;
+
+export class FileRanges {
+  readonly #core: Core;
+  readonly #store: Store;
+  readonly #files: DirtyFiles;
+  readonly #extents: ExtentMap;
+  readonly #flusher: Flusher;
+  readonly #inode: number;
+
+  constructor(options: {
+    store: Store;
+    files: DirtyFiles;
+    extents: ExtentMap;
+    flusher: Flusher;
+    layout: Layout;
+  }) {
+    this.#store = options.store;
+    this.#core = options.store.core;
+    this.#files = options.files;
+    this.#extents = options.extents;
+    this.#flusher = options.flusher;
+    this.#inode = options.layout.take(INODE_BYTES, 8);
+  }
+
+  truncatePrepare(ino: number, size: number, newSize: number): number {
+    if (newSize > FILE_BYTES_MAX) return -EFBIG;
+    const busy = this.#files.get(ino);
+    if (busy !== undefined && busy.inFlight > 0) {
+      throw new Retry((resume) => busy.whenIdle(resume));
+    }
+    if (newSize > (busy?.size ?? size)) return 0;
+    const from = Math.ceil(newSize / BLOCK_BYTES);
+    const cutBlock = Math.floor(newSize / BLOCK_BYTES);
+    if (cutBlock < from && this.#extents.overlapping(ino, cutBlock, from, 1).length > 0) {
+      // What the extent holds after the new end would be seen again when the file grows: the block is written anew.
+      const file = this.#files.open(ino);
+      if (typeof file === "number") return file;
+      this.#files.bringBlock(file, cutBlock);
+      if (this.#files.loggedBlocks >= LOGGED_BLOCKS_MAX) this.#flusher.waitForLogged();
+    }
+    const overlapping = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX + 1);
+    if (overlapping.length > CUT_EXTENTS_MAX) {
+      throw new Retry((resume) => {
+        spawn(this.#shorten(ino, newSize), (error) => resume(error === null ? 0 : -EIO));
+      });
+    }
+    this.#store.get(ino, ITEM_INLINE, 0);
+    return 0;
+  }
+
+  truncateApply(ino: number, newSize: number): number {
+    const file = this.#files.get(ino);
+    const from = Math.ceil(newSize / BLOCK_BYTES);
+    const overlapping = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX + 1);
+    const lost = this.#extents.cut(ino, overlapping, from, CUT_TO);
+    const inline = this.#store.get(ino, ITEM_INLINE, 0);
+    if (inline !== 0 && newSize < this.#store.valueLength) {
+      const kept = this.#store.scratchAddress + 4200;
+      this.#core.exports.bytes_copy(kept, inline, newSize);
+      if (newSize === 0) this.#store.remove(ino, ITEM_INLINE, 0);
+      else this.#store.put(ino, ITEM_INLINE, 0, kept, newSize);
+    }
+    const cutBlock = Math.floor(newSize / BLOCK_BYTES);
+    const shrinks = file !== undefined && newSize < file.size;
+    this.#store.logTruncate(ino, newSize);
+    if (file === undefined) return lost;
+    const isCut = shrinks && cutBlock < from && this.#files.find(file, cutBlock);
+    if (isCut) this.#files.touchTimes(file);
+    this.#files.truncate(file, newSize);
+    if (isCut) {
+      this.#files.log(file, [cutBlock, 1]);
+      this.#files.noteLogged(file, cutBlock, 1);
+    }
+    return lost;
+  }
+
+  releasePrepare(ino: number): boolean {
+    const file = this.#files.get(ino);
+    if (file !== undefined && (file.inFlight > 0 || file.closed)) return false;
+    if (this.#extents.look(ino, 0, CUT_TO, RELEASE_EXTENTS_MAX + 1).length > RELEASE_EXTENTS_MAX)
+      return false;
+    this.#store.get(ino, ITEM_INLINE, 0);
+    return true;
+  }
+
+  releaseApply(ino: number): void {
+    const overlapping = this.#extents.look(ino, 0, CUT_TO, RELEASE_EXTENTS_MAX + 1);
+    this.#extents.cut(ino, overlapping, 0, CUT_TO);
+    if (this.#store.get(ino, ITEM_INLINE, 0) !== 0) this.#store.remove(ino, ITEM_INLINE, 0);
+    const file = this.#files.get(ino);
+    if (file === undefined) return;
+    this.#files.forget(file);
+  }
+
+  /** Removes the extents of a much fragmented file from its end on, in several transactions of bounded size. */
+  *#shorten(ino: number, newSize: number): Task<void> {
+    const keep = Math.ceil(newSize / BLOCK_BYTES);
+    for (;;) {
+      const more = yield* retrying(() => {
+        const begun = this.#store.begin(INTENT_SHRINK);
+        if (begun < 0) throw new Error(`Cannot truncate: error ${begun}`);
+        const inode = this.#store.get(ino, ITEM_INODE, 0);
+        if (inode === 0) return false;
+        copyInodeForData(this.#core, inode, this.#inode);
+        // Walk back to the extent from which on the last ones go.
+        let from = Number.MAX_SAFE_INTEGER / BLOCK_BYTES;
+        let count = 0;
+        for (; count < CUT_EXTENTS_MAX / 2; count++) {
+          const extent = this.#extents.lastBefore(ino, from);
+          if (extent === null || extent.fileBlock < keep) break;
+          from = extent.fileBlock;
+        }
+        if (count < CUT_EXTENTS_MAX / 2) return false;
+        const overlapping = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX + 1);
+        const lost = this.#extents.cut(ino, overlapping, from, CUT_TO);
+        const size = Math.min(inodeSize(this.#core, this.#inode), from * BLOCK_BYTES);
+        storeInodeData(
+          this.#core,
+          this.#inode,
+          size,
+          inodeBlocks(this.#core, this.#inode) - lost,
+          null,
+        );
+        this.#store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);
+        this.#store.logTruncate(ino, size);
+        const file = this.#files.get(ino);
+        if (file !== undefined) this.#files.truncate(file, size);
+        this.#store.commit();
+        return true;
+      });
+      if (!more) return;
+    }
+  }
+
+  fallocate(ino: number, mode: number, offset: number, byteLength: number): number {
+    if (this.#store.readOnly) return -EROFS;
+    if (!(offset >= 0) || !(byteLength > 0)) return -EINVAL;
+    const punch = mode === (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    const zero = (mode & ~FALLOC_FL_KEEP_SIZE) === FALLOC_FL_ZERO_RANGE;
+    // Reserving space is not there yet: programs fall back to writing zeros.
+    if (!punch && !zero) return -EOPNOTSUPP;
+    if (offset + byteLength > FILE_BYTES_MAX) return -EFBIG;
+    return this.#zeroRange(
+      ino,
+      offset,
+      offset + byteLength,
+      zero && (mode & FALLOC_FL_KEEP_SIZE) === 0,
+    );
+  }
+
+  /** Makes a range read as zeros and gives its whole blocks back. */
+  #zeroRange(ino: number, offset: number, end: number, grow: boolean): number {
+    const file = this.#files.open(ino);
+    if (typeof file === "number") return file;
+    if (file.inFlight > 0) throw new Retry((resume) => file.whenIdle(resume));
+    const stop = Math.min(end, file.size);
+    const firstWhole = Math.ceil(offset / BLOCK_BYTES);
+    const lastWhole =
+      stop === file.size ? Math.ceil(stop / BLOCK_BYTES) : Math.floor(stop / BLOCK_BYTES);
+    const headBlock = Math.floor(offset / BLOCK_BYTES);
+    const tailBlock = Math.floor(stop / BLOCK_BYTES);
+    const cutsTail = stop % BLOCK_BYTES !== 0 && tailBlock >= lastWhole;
+    if (this.#files.isLogged(file, firstWhole, lastWhole)) this.#flusher.waitForLogged();
+    if (file.hasInline) this.#files.bringBlock(file, 0);
+    if (offset < stop && headBlock < firstWhole) this.#files.bringBlock(file, headBlock);
+    if (offset < stop && cutsTail) this.#files.bringBlock(file, tailBlock);
+    const begun = this.#store.begin(INTENT_GROW);
+    if (begun < 0) return begun;
+    const inode = this.#store.get(ino, ITEM_INODE, 0);
+    if (inode === 0) return -ESTALE;
+    copyInodeForData(this.#core, inode, this.#inode);
+    let overlapping = this.#extents.look(ino, firstWhole, lastWhole, CUT_EXTENTS_MAX + 1);
+    if (overlapping.length > CUT_EXTENTS_MAX) {
+      // Much fragmented: this part now, the caller is asked to come again by a wait that ends at once.
+      overlapping = overlapping.slice(0, CUT_EXTENTS_MAX);
+    }
+    const dropsInline =
+      firstWhole === 0 && lastWhole > 0 && this.#store.get(ino, ITEM_INLINE, 0) !== 0;
+    const { exports } = this.#core;
+    const zeroTail = (block: number, from: number, to: number): void => {
+      if (from < to && this.#files.find(file, block))
+        exports.bytes_fill(this.#files.foundAddress() + from, 0, to - from);
+      file.noteWritten(block, 1);
+    };
+    if (offset < stop) {
+      if (headBlock < firstWhole) {
+        zeroTail(
+          headBlock,
+          offset % BLOCK_BYTES,
+          Math.min(BLOCK_BYTES, stop - headBlock * BLOCK_BYTES),
+        );
+      }
+      if (cutsTail && tailBlock !== headBlock) zeroTail(tailBlock, 0, stop % BLOCK_BYTES);
+    }
+    if (firstWhole < lastWhole) {
+      file.changes++;
+      exports.dirty_drop(this.#files.pool.dirtyBase, file.map, firstWhole, lastWhole - firstWhole);
+      this.#files.pool.drain();
+    }
+    if (dropsInline) {
+      this.#store.remove(ino, ITEM_INLINE, 0);
+      file.hasInline = false;
+    }
+    const last = overlapping[overlapping.length - 1];
+    const cutEnd =
+      overlapping.length === CUT_EXTENTS_MAX && last !== undefined
+        ? last.fileBlock + last.blockCount
+        : lastWhole;
+    const lost = this.#extents.cut(ino, overlapping, firstWhole, Math.min(cutEnd, lastWhole));
+    this.#files.touchTimes(file);
+    let size = inodeSize(this.#core, this.#inode);
+    // Where the buffered end of the file is dropped, no write will tell the tree how long the file is.
+    if (lastWhole * BLOCK_BYTES >= file.size) size = Math.max(size, file.size);
+    if (grow && end > file.size) {
+      file.size = end;
+      size = end;
+    }
+    storeInodeData(
+      this.#core,
+      this.#inode,
+      size,
+      inodeBlocks(this.#core, this.#inode) - lost,
+      file,
+    );
+    this.#store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);
+    this.#store.commit();
+    this.#files.settle(file);
+    if (cutEnd < lastWhole) throw new Retry((resume) => resume(0));
+    return 0;
+  }
+}
