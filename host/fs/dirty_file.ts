@@ -31,6 +31,12 @@ export class DirtyFile {
   readonly flights: Flight[] = [];
   /** Where the last extent on disk ended: the goal of the next. */
   goal = 0;
+  /** It may have unwritten extents. */
+  isPreallocated = false;
+  /** Its blocks may belong to other files too. */
+  isShared = false;
+  /** Free blocks when a write last waited for a checkpoint because space had run out; −1: none did. */
+  freeBlocksBefore = -1;
   /** Bytes of block 0 may lie in an INLINE item. */
   hasInline = false;
   /** Counts what changed its contents: what was read before a change must not be buffered after it. */

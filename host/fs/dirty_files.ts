@@ -11,12 +11,20 @@ import { Retry } from "../base/retry.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
+import { INODE_PREALLOCATED, INODE_SHARED } from "../format/inode.ts";
 import { ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
 import type { Store } from "../store/store.ts";
 import type { DataPool } from "./data_pool.ts";
 import { DirtyFile } from "./dirty_file.ts";
 import type { ExtentMap } from "./extent_map.ts";
-import { inodeBlocks, inodeIsRegular, inodeSize, inodeTimes, Times } from "./inode_data.ts";
+import {
+  inodeBlocks,
+  inodeFlags,
+  inodeIsRegular,
+  inodeSize,
+  inodeTimes,
+  Times,
+} from "./inode_data.ts";
 import { Reader } from "./reader.ts";
 
 /** Nodes of the coalescer that one write may need. */
@@ -96,6 +104,7 @@ export class DirtyFiles {
     if (!inodeIsRegular(this.#core, inode)) return -EISDIR;
     const size = inodeSize(this.#core, inode);
     const blocks = inodeBlocks(this.#core, inode);
+    const flags = inodeFlags(this.#core, inode);
     inodeTimes(this.#core, inode, this.#times);
     // With blocks too, when power was lost after a later extent was put and before that of block 0.
     const hasInline = size > 0 && this.#store.get(ino, ITEM_INLINE, 0) !== 0;
@@ -110,6 +119,8 @@ export class DirtyFiles {
     // A logged block carries its file's times, whether or not the writes change them.
     Object.assign(file, this.#times);
     file.hasInline = hasInline;
+    file.isPreallocated = (flags & INODE_PREALLOCATED) !== 0;
+    file.isShared = (flags & INODE_SHARED) !== 0;
     file.goal = goal;
     this.#files.set(ino, file);
     return file;
@@ -122,7 +133,7 @@ export class DirtyFiles {
       this.#bringInline(file);
       return;
     }
-    if (this.#extents.overlapping(file.ino, block, block + 1, 1).length === 0) return;
+    if (this.#extents.overlapping(file.ino, block, block + 1, 1)[0]?.isWritten !== true) return;
     throw new Retry((resume) => this.#loadBlock(file, block, resume));
   }
 

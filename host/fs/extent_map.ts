@@ -18,6 +18,7 @@ import {
   EXTENT_UNIT_SHIFT_VALUE,
   extentBytes,
   extentChecksums,
+  extentIsWritten,
   extentProblem,
 } from "../format/extent.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
@@ -31,6 +32,14 @@ export interface Extent {
   readonly fileBlock: number;
   readonly blockCount: number;
   readonly start: number;
+  /** Whether it has data; otherwise it keeps space and reads as zeros. */
+  readonly isWritten: boolean;
+}
+
+/** Blocks of a file. */
+export interface BlockRange {
+  readonly block: number;
+  readonly count: number;
 }
 
 export class ExtentMap {
@@ -66,13 +75,14 @@ export class ExtentMap {
         view.getUint32(at + EXTENT_ADDRESSES, true),
         view.getUint32(at + EXTENT_ADDRESSES + 4, true),
       ),
+      isWritten: extentIsWritten(view, at),
     };
   }
 
   /**
    * The extents that overlap blocks [from, to), in order; at most `max`. Leaves the store's cursor anywhere.
    */
-  overlapping(ino: number, from: number, to: number, max: number): Extent[] {
+  overlapping(ino: number, from: number, to: number, max: number, writtenOnly = false): Extent[] {
     const store = this.#store;
     const found: Extent[] = [];
     if (from >= to) return found;
@@ -83,17 +93,68 @@ export class ExtentMap {
       store.keyType === ITEM_EXTENT
     ) {
       const before = this.#current();
-      if (before.fileBlock + before.blockCount > from) found.push(before);
+      if (before.fileBlock + before.blockCount > from && (before.isWritten || !writtenOnly))
+        found.push(before);
       more = store.seek(ino, ITEM_EXTENT, before.fileBlock * BLOCK_BYTES + 1);
     } else {
       more = store.seek(ino, ITEM_EXTENT, from * BLOCK_BYTES);
     }
     while (more && found.length < max && store.keyOid === ino && store.keyType === ITEM_EXTENT) {
       if (store.keyOffset >= to * BLOCK_BYTES) break;
-      found.push(this.#current());
+      const extent = this.#current();
+      if (extent.isWritten || !writtenOnly) found.push(extent);
       more = store.next();
     }
     return found;
+  }
+
+  /**
+   * Where the file keeps space for blocks [block, block + count) that nothing was written to yet.
+   *
+   * @returns First block on disk, 0 if it keeps none there, and for how many of the blocks that is so.
+   */
+  keptAt(ino: number, block: number, count: number): { start: number; count: number } {
+    for (const extent of this.overlapping(ino, block, block + count, count)) {
+      if (extent.isWritten) continue;
+      if (extent.fileBlock > block) return { start: 0, count: extent.fileBlock - block };
+      const skip = block - extent.fileBlock;
+      return { start: extent.start + skip, count: Math.min(count, extent.blockCount - skip) };
+    }
+    return { start: 0, count };
+  }
+
+  /**
+   * How many of blocks [block, block + count) the file keeps unwritten, and how many have data that is the file's alone
+   * as far as is known.
+   */
+  ownedCount(
+    ino: number,
+    block: number,
+    count: number,
+    isShared: boolean,
+  ): { kept: number; written: number } {
+    let kept = 0;
+    let written = 0;
+    for (const extent of this.overlapping(ino, block, block + count, count)) {
+      const from = Math.max(block, extent.fileBlock);
+      const part = Math.min(block + count, extent.fileBlock + extent.blockCount) - from;
+      if (!extent.isWritten) kept += part;
+      else if (!isShared) written += part;
+    }
+    return { kept, written };
+  }
+
+  /** The parts of blocks [from, to) that no extent covers, in order; at most `max`. */
+  holes(ino: number, from: number, to: number, max: number): BlockRange[] {
+    const holes: BlockRange[] = [];
+    let block = from;
+    while (block < to && holes.length < max) {
+      const extent = this.firstFrom(ino, block);
+      const end = Math.min(to, extent?.fileBlock ?? to);
+      if (end > block) holes.push({ block, count: end - block });
+      block = extent === null ? to : extent.fileBlock + extent.blockCount;
+    }
+    return holes;
   }
 
   /** The first extent that ends after a block, or null. */
@@ -119,8 +180,8 @@ export class ExtentMap {
   }
 
   /** Looks at every key that apply(…, from, to, …) changes. Returns the extents that overlap the range. */
-  look(ino: number, from: number, to: number, max: number): Extent[] {
-    const overlapping = this.overlapping(ino, from, to, max);
+  look(ino: number, from: number, to: number, max: number, writtenOnly = false): Extent[] {
+    const overlapping = this.overlapping(ino, from, to, max, writtenOnly);
     this.#store.get(ino, ITEM_EXTENT, from * BLOCK_BYTES);
     this.#store.get(ino, ITEM_EXTENT, to * BLOCK_BYTES);
     for (const extent of overlapping)
@@ -129,11 +190,12 @@ export class ExtentMap {
   }
 
   /**
-   * Frees blocks [from, to) of the extents that `look` returned: cuts those that reach beyond, removes the others.
+   * Takes blocks [from, to) from the extents that `look` returned: cuts those that reach beyond, removes the others.
    *
+   * @param frees False when the blocks go on being used.
    * @returns Blocks that the file lost.
    */
-  cut(ino: number, overlapping: readonly Extent[], from: number, to: number): number {
+  cut(ino: number, overlapping: readonly Extent[], from: number, to: number, frees = true): number {
     let lost = 0;
     for (const extent of overlapping) {
       const end = extent.fileBlock + extent.blockCount;
@@ -145,7 +207,7 @@ export class ExtentMap {
       if (cutFrom > extent.fileBlock) this.#putPart(ino, extent, extent.fileBlock, cutFrom);
       else this.#store.remove(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
       if (cutTo < end) this.#putPart(ino, extent, cutTo, end);
-      this.#store.freeRun(extent.start + (cutFrom - extent.fileBlock), cutTo - cutFrom);
+      if (frees) this.#store.freeRun(extent.start + (cutFrom - extent.fileBlock), cutTo - cutFrom);
       lost += cutTo - cutFrom;
     }
     return lost;
@@ -159,15 +221,15 @@ export class ExtentMap {
     exports.bytes_copy(this.#new, this.#old, extentChecksums(copies));
     view.setUint32(this.#new + EXTENT_BLOCK_COUNT, to - from, true);
     this.#setAddress(extent.start + (from - extent.fileBlock));
-    const checksums = this.#old + extentChecksums(copies) + (from - extent.fileBlock) * 8;
-    exports.bytes_copy(this.#new + extentChecksums(copies), checksums, (to - from) * 8);
-    this.#store.put(
-      ino,
-      ITEM_EXTENT,
-      from * BLOCK_BYTES,
-      this.#new,
-      extentBytes(copies, to - from),
-    );
+    const header = extentChecksums(copies);
+    if (!extent.isWritten) {
+      this.#store.put(ino, ITEM_EXTENT, from * BLOCK_BYTES, this.#new, header);
+      return;
+    }
+    const checksums = this.#old + header + (from - extent.fileBlock) * 8;
+    exports.bytes_copy(this.#new + header, checksums, (to - from) * 8);
+    const byteLength = extentBytes(copies, to - from);
+    this.#store.put(ino, ITEM_EXTENT, from * BLOCK_BYTES, this.#new, byteLength);
   }
 
   /** Puts a new extent of one copy, with its checksums at an address. */
@@ -179,15 +241,32 @@ export class ExtentMap {
     generation: number,
     checksums: number,
   ): void {
+    const { exports } = this.#core;
+    this.#fillHeader(start, count, EXTENT_UNIT_SHIFT_VALUE, generation);
+    exports.bytes_copy(this.#new + extentChecksums(1), checksums, count * 8);
+    this.#store.put(ino, ITEM_EXTENT, fileBlock * BLOCK_BYTES, this.#new, extentBytes(1, count));
+  }
+
+  /** Puts an unwritten extent of one copy. */
+  putUnwritten(
+    ino: number,
+    fileBlock: number,
+    start: number,
+    count: number,
+    generation: number,
+  ): void {
+    this.#fillHeader(start, count, 0, generation);
+    this.#store.put(ino, ITEM_EXTENT, fileBlock * BLOCK_BYTES, this.#new, extentChecksums(1));
+  }
+
+  #fillHeader(start: number, count: number, unitShift: number, generation: number): void {
     const { view, exports } = this.#core;
     exports.bytes_fill(this.#new, 0, EXTENT_ADDRESSES);
     view.setUint32(this.#new + EXTENT_BLOCK_COUNT, count, true);
-    view.setUint8(this.#new + EXTENT_UNIT_SHIFT, EXTENT_UNIT_SHIFT_VALUE);
+    view.setUint8(this.#new + EXTENT_UNIT_SHIFT, unitShift);
     view.setUint8(this.#new + EXTENT_COPY_COUNT, 1);
     setU64(view, this.#new + EXTENT_GENERATION, generation);
     this.#setAddress(start);
-    exports.bytes_copy(this.#new + extentChecksums(1), checksums, count * 8);
-    this.#store.put(ino, ITEM_EXTENT, fileBlock * BLOCK_BYTES, this.#new, extentBytes(1, count));
   }
 
   #setAddress(block: number): void {

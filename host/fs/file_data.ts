@@ -3,7 +3,7 @@
  * and removal are left to. Blocks that were written lie in the data pool until the write-back has put them into extents;
  * reads see them first.
  */
-import { EFBIG, EINVAL, EIO, ENXIO, EROFS, ESTALE } from "../base/errno.ts";
+import { EFBIG, EINVAL, EIO, ENOSPC, ENXIO, EROFS, ESTALE } from "../base/errno.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import type { Done } from "../device/device.ts";
@@ -121,7 +121,7 @@ export class FileData implements DataHooks {
     const count = last - first + 1;
 
     if (this.#files.pool.freeNodes < NODES_PER_WRITE) this.#files.waitForRoom();
-    const promised = this.#store.promise(count);
+    const promised = this.#promise(file, first, count);
     if (promised < 0) return promised;
 
     // Parts of blocks that the payload does not cover must be in a buffer, or known to be zero.
@@ -149,6 +149,29 @@ export class FileData implements DataHooks {
     if (!keepTimes) this.#files.touchTimes(file);
     this.flusher.afterWrite(file);
     return byteLength;
+  }
+
+  /**
+   * Whether there will be space for blocks that are about to be written. Where the file keeps it (fallocate) there is;
+   * what replaces blocks of the file may use a part of the reserve, for it gives as many back.
+   */
+  #promise(file: DirtyFile, first: number, count: number): number {
+    const store = this.#store;
+    if (store.hasRoom(count)) {
+      file.freeBlocksBefore = -1;
+      return 0;
+    }
+    const owned = this.#extents.ownedCount(file.ino, first, count, file.isShared);
+    const inline = first === 0 && file.hasInline ? 1 : 0;
+    if (owned.kept === count) return 0;
+    if (owned.kept + owned.written + inline < count) return store.promise(count);
+    if (store.hasRoomForOverwrite(count)) return 0;
+    // Each round of write-back and checkpoint must bring something, or there is nothing left that could.
+    const { freeBlocks, awaitedBlocks } = store.space;
+    if (this.pool.dirtyBlocks > 0) this.flusher.waitForProgress();
+    if (awaitedBlocks === 0 || freeBlocks === file.freeBlocksBefore) return -ENOSPC;
+    file.freeBlocksBefore = freeBlocks;
+    return store.waitForCheckpoint();
   }
 
   read(ino: number, offset: number, byteLength: number, done: (result: ReadResult) => void): void {
@@ -183,8 +206,10 @@ export class FileData implements DataHooks {
       nextBuffered = block + gap;
     }
     const extent = this.#extents.firstFrom(ino, block);
-    if (extent !== null && extent.fileBlock <= block)
-      return extent.fileBlock + extent.blockCount - block;
+    if (extent !== null && extent.fileBlock <= block) {
+      const left = extent.fileBlock + extent.blockCount - block;
+      return extent.isWritten ? left : -Math.min(left, nextBuffered - block);
+    }
     if (block === 0 && extent?.fileBlock !== 0 && this.#store.get(ino, ITEM_INLINE, 0) !== 0)
       return 1;
     const next = Math.min(nextBuffered, extent?.fileBlock ?? Number.MAX_SAFE_INTEGER);
@@ -228,8 +253,8 @@ export class FileData implements DataHooks {
     return this.#ranges.truncatePrepare(ino, size, newSize);
   }
 
-  truncateApply(ino: number, _size: number, newSize: number): number {
-    return this.#ranges.truncateApply(ino, newSize);
+  truncateApply(ino: number, size: number, newSize: number): number {
+    return this.#ranges.truncateApply(ino, size, newSize);
   }
 
   releasePrepare(ino: number): boolean {

@@ -4,21 +4,28 @@
  *
  * Nothing but this, clones and write-back changes a file's extents; all wait while pieces of the file are in flight.
  */
-import { EFBIG, EINVAL, EIO, EOPNOTSUPP, EROFS, ESTALE } from "../base/errno.ts";
+import { EFBIG, EINVAL, EIO, ENOSPC, EOPNOTSUPP, EROFS, ESTALE } from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
 import { retrying, spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
+import { EXTENT_UNWRITTEN_BLOCKS_MAX } from "../format/extent.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
-import { INODE_BYTES } from "../format/inode.ts";
-import { ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
+import { INODE_BYTES, INODE_PREALLOCATED } from "../format/inode.ts";
+import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
 import { INTENT_GROW, INTENT_SHRINK } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
 import type { DirtyFiles } from "./dirty_files.ts";
-import type { ExtentMap } from "./extent_map.ts";
+import type { BlockRange, Extent, ExtentMap } from "./extent_map.ts";
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from "./file_system.ts";
 import { type Flusher, LOGGED_BLOCKS_MAX } from "./flusher.ts";
-import { copyInodeForData, inodeBlocks, inodeSize, storeInodeData } from "./inode_data.ts";
+import {
+  addInodeFlags,
+  copyInodeForData,
+  inodeBlocks,
+  inodeSize,
+  storeInodeData,
+} from "./inode_data.ts";
 
 /** 8 PiB: every offset stays an exact integer. */
 export const FILE_BYTES_MAX: number = 2 ** 53 - BLOCK_BYTES;
@@ -27,6 +34,22 @@ export const CUT_EXTENTS_MAX = 192;
 export const CUT_TO: number = Math.floor(Number.MAX_SAFE_INTEGER / BLOCK_BYTES);
 /** An unlinked file with this many extents is freed in the transaction that unlinks it. */
 const RELEASE_EXTENTS_MAX = 16;
+/** Unwritten extents that one transaction puts. */
+const PREALLOCATED_RUNS_MAX = 64;
+/** Holes whose space is asked for at once. */
+const HOLES_MAX = 4096;
+
+/** The part of an extent that lies in blocks [from, to). */
+function rangeWithin(extent: Extent, from: number, to: number): BlockRange {
+  const block = Math.max(extent.fileBlock, from);
+  return { block, count: Math.min(extent.fileBlock + extent.blockCount, to) - block };
+}
+
+interface AllocatedRun {
+  readonly fileBlock: number;
+  readonly start: number;
+  readonly count: number;
+}
 
 export class FileRanges {
   readonly #core: Core;
@@ -57,10 +80,11 @@ export class FileRanges {
     if (busy !== undefined && busy.inFlight > 0) {
       throw new Retry((resume) => busy.whenIdle(resume));
     }
+    // Growing takes nothing away: space kept behind the end stays.
     if (newSize > (busy?.size ?? size)) return 0;
     const from = Math.ceil(newSize / BLOCK_BYTES);
     const cutBlock = Math.floor(newSize / BLOCK_BYTES);
-    if (cutBlock < from && this.#extents.overlapping(ino, cutBlock, from, 1).length > 0) {
+    if (cutBlock < from && this.#extents.overlapping(ino, cutBlock, from, 1)[0]?.isWritten) {
       // What the extent holds after the new end would be seen again when the file grows: the block is written anew.
       const file = this.#files.open(ino);
       if (typeof file === "number") return file;
@@ -77,8 +101,13 @@ export class FileRanges {
     return 0;
   }
 
-  truncateApply(ino: number, newSize: number): number {
+  truncateApply(ino: number, size: number, newSize: number): number {
     const file = this.#files.get(ino);
+    if (newSize > (file?.size ?? size)) {
+      this.#store.logTruncate(ino, newSize);
+      if (file !== undefined) this.#files.truncate(file, newSize);
+      return 0;
+    }
     const from = Math.ceil(newSize / BLOCK_BYTES);
     const overlapping = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX + 1);
     const lost = this.#extents.cut(ino, overlapping, from, CUT_TO);
@@ -161,24 +190,112 @@ export class FileRanges {
     }
   }
 
+  /** fallocate(2): may throw Retry, and then has done a part. Returns 0 or −errno. */
   fallocate(ino: number, mode: number, offset: number, byteLength: number): number {
     if (this.#store.readOnly) return -EROFS;
     if (!(offset >= 0) || !(byteLength > 0)) return -EINVAL;
-    const punch = mode === (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
-    const zero = (mode & ~FALLOC_FL_KEEP_SIZE) === FALLOC_FL_ZERO_RANGE;
-    // Reserving space is not there yet: programs fall back to writing zeros.
-    if (!punch && !zero) return -EOPNOTSUPP;
-    if (offset + byteLength > FILE_BYTES_MAX) return -EFBIG;
-    return this.#zeroRange(
-      ino,
-      offset,
-      offset + byteLength,
-      zero && (mode & FALLOC_FL_KEEP_SIZE) === 0,
-    );
+    const grow = (mode & FALLOC_FL_KEEP_SIZE) === 0;
+    const operation = mode & ~FALLOC_FL_KEEP_SIZE;
+    if (
+      operation !== 0 &&
+      operation !== FALLOC_FL_ZERO_RANGE &&
+      (operation !== FALLOC_FL_PUNCH_HOLE || grow)
+    )
+      return -EOPNOTSUPP;
+    const end = offset + byteLength;
+    if (end > FILE_BYTES_MAX) return -EFBIG;
+    if (operation === FALLOC_FL_PUNCH_HOLE) return this.#zeroRange(ino, offset, end, false);
+    const status = this.#preallocate(ino, offset, end, grow);
+    if (status < 0 || operation === 0) return status;
+    return this.#zeroRange(ino, offset, end, true);
   }
 
-  /** Makes a range read as zeros and gives its whole blocks back. */
-  #zeroRange(ino: number, offset: number, end: number, grow: boolean): number {
+  /**
+   * Keeps space for every block of a range that has none, so that writing there cannot fail for want of it. One
+   * transaction; if that does not do, the caller is asked to come again by a wait that ends at once.
+   */
+  #preallocate(ino: number, offset: number, end: number, grow: boolean): number {
+    const store = this.#store;
+    const file = this.#files.open(ino);
+    if (typeof file === "number") return file;
+    if (file.inFlight > 0) throw new Retry((resume) => file.whenIdle(resume));
+    const begun = store.begin(INTENT_GROW);
+    if (begun < 0) return begun;
+    const inode = store.get(ino, ITEM_INODE, 0);
+    if (inode === 0) return -ESTALE;
+    copyInodeForData(this.#core, inode, this.#inode);
+    // A small file's bytes stay in their item: the block that they may grow into counts as an overwrite.
+    const first = Math.max(Math.floor(offset / BLOCK_BYTES), file.hasInline ? 1 : 0);
+    const last = Math.ceil(end / BLOCK_BYTES);
+    const holes = this.#extents.holes(ino, first, last, HOLES_MAX);
+    const missing = holes.reduce((sum, hole) => sum + hole.count, 0);
+    if (missing > 0) {
+      const promised = store.promise(missing);
+      if (promised < 0) return promised;
+    }
+    const runs = this.#allocate(ino, holes, file.goal);
+    if (runs.length === 0 && missing > 0) return -ENOSPC;
+    let taken = 0;
+    const { generation } = store.pages;
+    for (const run of runs) {
+      store.referenceRun(run.start, run.count);
+      this.#extents.putUnwritten(ino, run.fileBlock, run.start, run.count, generation);
+      taken += run.count;
+    }
+    const isDone = taken === missing && holes.length < HOLES_MAX;
+    let size = inodeSize(this.#core, this.#inode);
+    if (isDone && grow && end > file.size) {
+      file.size = end;
+      size = end;
+    }
+    this.#files.touchTimes(file);
+    const blocks = inodeBlocks(this.#core, this.#inode) + taken;
+    storeInodeData(this.#core, this.#inode, size, blocks, file);
+    if (taken > 0) {
+      addInodeFlags(this.#core, this.#inode, INODE_PREALLOCATED);
+      file.isPreallocated = true;
+    }
+    store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);
+    store.commit();
+    this.#files.settle(file);
+    if (!isDone) throw new Retry((resume) => resume(0));
+    return 0;
+  }
+
+  /** Allocates runs for holes, as many as one transaction takes, and looks at the keys that they will have. */
+  #allocate(ino: number, holes: readonly BlockRange[], goal: number): AllocatedRun[] {
+    const { space } = this.#store;
+    const runs: AllocatedRun[] = [];
+    try {
+      for (const { block, count } of holes) {
+        for (let done = 0; done < count; ) {
+          if (runs.length === PREALLOCATED_RUNS_MAX) return runs;
+          const last = runs[runs.length - 1];
+          const status = space.allocateData(
+            last === undefined ? goal : last.start + last.count,
+            Math.min(count - done, EXTENT_UNWRITTEN_BLOCKS_MAX),
+          );
+          if (status < 0) return runs;
+          const { allocatedStart: start, allocatedCount } = space;
+          runs.push({ fileBlock: block + done, start, count: allocatedCount });
+          this.#store.get(ino, ITEM_EXTENT, (block + done) * BLOCK_BYTES);
+          done += allocatedCount;
+        }
+      }
+    } catch (error) {
+      for (const run of runs) space.unallocate(run.start, run.count);
+      throw error;
+    }
+    return runs;
+  }
+
+  /**
+   * Makes a range read as zeros and gives its whole blocks back. One transaction, unless the file is much fragmented there.
+   *
+   * @param keeps Whether space is kept instead: unwritten extents stay, and others come in the place of what had data.
+   */
+  #zeroRange(ino: number, offset: number, end: number, keeps: boolean): number {
+    const store = this.#store;
     const file = this.#files.open(ino);
     if (typeof file === "number") return file;
     if (file.inFlight > 0) throw new Retry((resume) => file.whenIdle(resume));
@@ -193,18 +310,35 @@ export class FileRanges {
     if (file.hasInline) this.#files.bringBlock(file, 0);
     if (offset < stop && headBlock < firstWhole) this.#files.bringBlock(file, headBlock);
     if (offset < stop && cutsTail) this.#files.bringBlock(file, tailBlock);
-    const begun = this.#store.begin(INTENT_GROW);
+    const begun = store.begin(INTENT_GROW);
     if (begun < 0) return begun;
-    const inode = this.#store.get(ino, ITEM_INODE, 0);
+    const inode = store.get(ino, ITEM_INODE, 0);
     if (inode === 0) return -ESTALE;
     copyInodeForData(this.#core, inode, this.#inode);
-    let overlapping = this.#extents.look(ino, firstWhole, lastWhole, CUT_EXTENTS_MAX + 1);
-    if (overlapping.length > CUT_EXTENTS_MAX) {
-      // Much fragmented: this part now, the caller is asked to come again by a wait that ends at once.
-      overlapping = overlapping.slice(0, CUT_EXTENTS_MAX);
+    const cutMax = keeps ? PREALLOCATED_RUNS_MAX : CUT_EXTENTS_MAX;
+    const found = this.#extents.look(ino, firstWhole, lastWhole, cutMax + 1, keeps);
+    const overlapping = found.slice(0, cutMax);
+    const last = overlapping[overlapping.length - 1];
+    // Much fragmented: this part now, the caller is asked to come again by a wait that ends at once.
+    let cutEnd =
+      found.length > cutMax && last !== undefined
+        ? Math.min(last.fileBlock + last.blockCount, lastWhole)
+        : lastWhole;
+    const dropsInline = firstWhole === 0 && lastWhole > 0 && store.get(ino, ITEM_INLINE, 0) !== 0;
+    // From here on nothing waits: what is allocated becomes the file's.
+    const kept: AllocatedRun[] = [];
+    if (keeps) {
+      const ranges = overlapping.map((extent) => rangeWithin(extent, firstWhole, lastWhole));
+      if (dropsInline) ranges.unshift({ block: 0, count: 1 });
+      const wanted = ranges.reduce((sum, range) => sum + range.count, 0);
+      const promised = store.promise(wanted);
+      if (promised < 0) return promised;
+      kept.push(...this.#allocate(ino, ranges, file.goal));
+      const covered = kept[kept.length - 1];
+      if (covered === undefined && wanted > 0) return -ENOSPC;
+      const taken = kept.reduce((sum, run) => sum + run.count, 0);
+      if (covered !== undefined && taken < wanted) cutEnd = covered.fileBlock + covered.count;
     }
-    const dropsInline =
-      firstWhole === 0 && lastWhole > 0 && this.#store.get(ino, ITEM_INLINE, 0) !== 0;
     const { exports } = this.#core;
     const zeroTail = (block: number, from: number, to: number): void => {
       if (from < to && this.#files.find(file, block))
@@ -227,23 +361,28 @@ export class FileRanges {
       this.#files.pool.drain();
     }
     if (dropsInline) {
-      this.#store.remove(ino, ITEM_INLINE, 0);
+      store.remove(ino, ITEM_INLINE, 0);
       file.hasInline = false;
     }
-    const last = overlapping[overlapping.length - 1];
-    const cutEnd =
-      overlapping.length === CUT_EXTENTS_MAX && last !== undefined
-        ? last.fileBlock + last.blockCount
-        : lastWhole;
-    const lost = this.#extents.cut(ino, overlapping, firstWhole, Math.min(cutEnd, lastWhole));
+    let lost = this.#extents.cut(
+      ino,
+      overlapping.filter((extent) => extent.fileBlock < cutEnd),
+      firstWhole,
+      cutEnd,
+    );
+    for (const run of kept) {
+      store.referenceRun(run.start, run.count);
+      this.#extents.putUnwritten(ino, run.fileBlock, run.start, run.count, store.pages.generation);
+      lost -= run.count;
+    }
+    if (kept.length > 0) {
+      addInodeFlags(this.#core, this.#inode, INODE_PREALLOCATED);
+      file.isPreallocated = true;
+    }
     this.#files.touchTimes(file);
     let size = inodeSize(this.#core, this.#inode);
     // Where the buffered end of the file is dropped, no write will tell the tree how long the file is.
     if (lastWhole * BLOCK_BYTES >= file.size) size = Math.max(size, file.size);
-    if (grow && end > file.size) {
-      file.size = end;
-      size = end;
-    }
     storeInodeData(
       this.#core,
       this.#inode,
@@ -251,8 +390,8 @@ export class FileRanges {
       inodeBlocks(this.#core, this.#inode) - lost,
       file,
     );
-    this.#store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);
-    this.#store.commit();
+    store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);
+    store.commit();
     this.#files.settle(file);
     if (cutEnd < lastWhole) throw new Retry((resume) => resume(0));
     return 0;

@@ -56,6 +56,9 @@ export class Flusher {
         // Somebody asked meanwhile, for files that may not have been on the list.
         this.#flushAgain = false;
         this.start(this.#files.all());
+      } else if (!this.#files.all().some((file) => file.inFlight > 0)) {
+        // No piece will end that could wake anybody.
+        this.progress();
       }
     });
   }
@@ -87,6 +90,14 @@ export class Flusher {
         return;
       yield (resume) => this.#progressWaiters.push(resume);
     }
+  }
+
+  /** Throws a Retry that ends when some of what is buffered has been written back. */
+  waitForProgress(): never {
+    throw new Retry((resume) => {
+      this.#progressWaiters.push(resume);
+      this.start(this.#files.all());
+    });
   }
 
   /** Throws a Retry that ends when less buffered data is in the journal alone. */

@@ -6,6 +6,7 @@ import {
   INODE_BYTES,
   INODE_CTIME,
   INODE_CTIME_NS,
+  INODE_FLAGS,
   INODE_MODE,
   INODE_MTIME,
   INODE_MTIME_NS,
@@ -28,6 +29,15 @@ export function inodeSize(core: Core, at: number): number {
 /** Blocks of 4 KiB in extents. */
 export function inodeBlocks(core: Core, at: number): number {
   return getU64(core.view, at + INODE_BLOCKS);
+}
+
+/** FS_*_FL, INODE_PREALLOCATED and INODE_SHARED. */
+export function inodeFlags(core: Core, at: number): number {
+  return core.view.getUint32(at + INODE_FLAGS, true);
+}
+
+export function addInodeFlags(core: Core, at: number, flags: number): void {
+  core.view.setUint32(at + INODE_FLAGS, (inodeFlags(core, at) | flags) >>> 0, true);
 }
 
 /** Of data and inode, as the kernel shows them. */

@@ -21,7 +21,9 @@ import {
   INODE_MTIME_NS,
   INODE_NLINK,
   INODE_PARENT,
+  INODE_PREALLOCATED,
   INODE_RDEV,
+  INODE_SHARED,
   INODE_SIZE,
   INODE_UID,
 } from "../format/inode.ts";
@@ -180,6 +182,6 @@ export class InodeStore {
     out.ctimeNs = view.getUint32(at + INODE_CTIME_NS, true);
     out.btime = getI64(view, at + INODE_BTIME);
     out.btimeNs = view.getUint32(at + INODE_BTIME_NS, true);
-    out.flags = view.getUint32(at + INODE_FLAGS, true);
+    out.flags = view.getUint32(at + INODE_FLAGS, true) & ~(INODE_PREALLOCATED | INODE_SHARED);
   }
 }

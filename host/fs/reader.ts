@@ -204,6 +204,11 @@ export class Reader {
       const start = Math.max(block, extent.fileBlock);
       const end = Math.min(to, extent.fileBlock + extent.blockCount);
       if (start > block) this.#zeros(ino, first, block, start, run);
+      if (!extent.isWritten) {
+        this.#zeros(ino, first, start, end, run);
+        block = end;
+        continue;
+      }
       const slot = checksums + (start - first) * 8;
       this.#extents.copyChecksums(ino, extent, start, end - start, slot);
       const disk = extent.start + (start - extent.fileBlock);

@@ -41,6 +41,8 @@ interface Piece {
   readonly fileBlock: number;
   readonly count: number;
   readonly start: number;
+  /** The file keeps these blocks already, unwritten. */
+  readonly isKept: boolean;
   /** Slot of the checksum store. */
   readonly checksums: number;
 }
@@ -159,7 +161,9 @@ export class Writeback {
     const { space } = this.#store;
     let done = 0;
     while (done < extent.blockCount) {
-      if (run.count === 0) {
+      const kept = yield* this.#keptAt(file, extent.fileBlock + done, extent.blockCount - done);
+      const isKept = kept.start !== 0;
+      if (!isKept && run.count === 0) {
         let status: number;
         try {
           status = yield* retrying(() => space.allocateData(file.goal, planned - done));
@@ -183,11 +187,14 @@ export class Writeback {
         yield (resume) => this.#waiters.push(resume);
         continue;
       }
-      const { start } = run;
-      const count = Math.min(run.count, gatherable(extent, done));
-      if (count < run.count) space.splitAllocated(start, count);
-      run.start += count;
-      run.count -= count;
+      const start = isKept ? kept.start : run.start;
+      let count = Math.min(kept.count, gatherable(extent, done));
+      if (!isKept) {
+        count = Math.min(count, run.count);
+        if (count < run.count) space.splitAllocated(start, count);
+        run.start += count;
+        run.count -= count;
+      }
       file.inFlight++;
       this.#gather(extent, done, count, {
         file,
@@ -195,6 +202,7 @@ export class Writeback {
         fileBlock: extent.fileBlock + done,
         count,
         start,
+        isKept,
         checksums: slot,
       });
       done += count;
@@ -202,6 +210,20 @@ export class Writeback {
     // The extent itself counted as in flight until here: between two pieces the file is not idle.
     file.pieceDone();
     this.onPieceDone(file);
+  }
+
+  /** Space that the file keeps for blocks; none where that cannot be told, for the transaction that follows will. */
+  *#keptAt(
+    file: DirtyFile,
+    block: number,
+    count: number,
+  ): Task<{ readonly start: number; readonly count: number }> {
+    if (!file.isPreallocated) return { start: 0, count };
+    try {
+      return yield* retrying(() => this.#extents.keptAt(file.ino, block, count));
+    } catch {
+      return { start: 0, count };
+    }
   }
 
   /** Adds a piece to the write being gathered; starts that first if the piece is no neighbour of it. */
@@ -273,7 +295,7 @@ export class Writeback {
       this.#store.fault(
         new Error(`Cannot write file data at block ${piece.start}: error ${status}`),
       );
-      this.#store.space.unallocate(piece.start, piece.count);
+      if (!piece.isKept) this.#store.space.unallocate(piece.start, piece.count);
       this.#finish(piece, status);
       return;
     }
@@ -294,20 +316,26 @@ export class Writeback {
     if (begun < 0) return begun;
     const inode = store.get(file.ino, ITEM_INODE, 0);
     if (inode === 0) {
-      store.space.unallocate(piece.start, piece.count);
+      if (!piece.isKept) store.space.unallocate(piece.start, piece.count);
       return 0;
     }
     copyInodeForData(this.#core, inode, this.#inode);
     const end = piece.fileBlock + piece.count;
     const overlapping = this.#extents.look(file.ino, piece.fileBlock, end, EXTENT_BLOCKS_MAX + 2);
     const inline = piece.fileBlock === 0 && store.get(file.ino, ITEM_INLINE, 0) !== 0;
-    store.referenceRun(piece.start, piece.count);
+    if (piece.isKept) store.convertRun(piece.start, piece.count);
+    else store.referenceRun(piece.start, piece.count);
     if (inline) {
       store.remove(file.ino, ITEM_INLINE, 0);
       // The file may outlive this write: from now on its block 0 is in an extent.
       file.hasInline = false;
     }
-    const lost = this.#extents.cut(file.ino, overlapping, piece.fileBlock, end);
+    const [kept] = overlapping;
+    assert(
+      !piece.isKept || (overlapping.length === 1 && kept !== undefined && !kept.isWritten),
+      "space that a file kept was taken from it while it was written",
+    );
+    const lost = this.#extents.cut(file.ino, overlapping, piece.fileBlock, end, !piece.isKept);
     const generation = store.pages.generation;
     this.#extents.putNew(
       file.ino,

@@ -19,6 +19,7 @@ import {
   EXTENT_COPY_COUNT,
   EXTENT_GENERATION,
   extentChecksums,
+  extentIsWritten,
   extentProblem,
 } from "../format/extent.ts";
 import {
@@ -290,7 +291,9 @@ function describeExtent(
     blockCount: view.getUint32(at + EXTENT_BLOCK_COUNT, true),
     copies,
     generation: getU64(view, at + EXTENT_GENERATION),
-    firstChecksum: hex(core, at + extentChecksums(copyCount), 8),
+    firstChecksum: extentIsWritten(view, at)
+      ? hex(core, at + extentChecksums(copyCount), 8)
+      : "unwritten",
   };
 }
 

@@ -263,7 +263,7 @@ class Check {
       this.#blocksDone += extent.blockCount;
       for (const run of extent.copies) {
         this.#markExtent(run);
-        if (this.#options.data === false) continue;
+        if (this.#options.data === false || extent.checksums === 0) continue;
         if (!this.#data.ready) yield* this.#data.wait();
         this.#data.submit(run, extent.checksums);
       }

@@ -91,6 +91,8 @@ class ObjectSeen {
   xattrs = 0;
   extentBlocks = 0;
   extentEnd = 0;
+  /** Where the last extent with data ends. */
+  dataEnd = 0;
   extentAtStart = false;
   inlineBytes = 0;
   targetBytes = -1;
@@ -282,10 +284,10 @@ export class ItemCheck {
         place,
       );
     }
-    if (object.extentEnd > Math.ceil(object.size / BLOCK_BYTES) * BLOCK_BYTES) {
+    if (object.dataEnd > Math.ceil(object.size / BLOCK_BYTES) * BLOCK_BYTES) {
       this.#errors.add(
         "DFS-FSCK-EXTENT-BEYOND-END",
-        `The last extent ends at ${object.extentEnd}, the file at ${object.size}`,
+        `The last extent with data ends at ${object.dataEnd}, the file at ${object.size}`,
         place,
       );
     }
@@ -493,6 +495,7 @@ export class ItemCheck {
     if (key.offset === 0) object.extentAtStart = true;
     object.extentBlocks += found.blockCount;
     object.extentEnd = Math.max(object.extentEnd, key.offset + found.blockCount * BLOCK_BYTES);
+    if (found.checksums !== 0) object.dataEnd = object.extentEnd;
     return found;
   }
 

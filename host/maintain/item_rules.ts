@@ -9,6 +9,7 @@ import {
   EXTENT_BLOCK_COUNT,
   EXTENT_COPY_COUNT,
   extentChecksums,
+  extentIsWritten,
   extentProblem,
 } from "../format/extent.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
@@ -135,7 +136,8 @@ export function extentFound(core: Core, key: Key, value: number): ExtentFound {
       blockCount,
     });
   }
-  return { blockCount, copies, checksums: value + extentChecksums(copyCount) };
+  const checksums = extentIsWritten(view, value) ? value + extentChecksums(copyCount) : 0;
+  return { blockCount, copies, checksums };
 }
 
 /** Whether an entry of a directory's item before `at` has the same name. */

@@ -9,7 +9,7 @@ import { getI64, getU64 } from "../base/bytes.ts";
 import { EIO, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { RetryFailed, retrying, type Task } from "../base/task.ts";
-import { EXTENT_ADDRESSES, EXTENT_BLOCK_COUNT } from "../format/extent.ts";
+import { EXTENT_ADDRESSES, EXTENT_BLOCK_COUNT, extentIsWritten } from "../format/extent.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
 import {
   COMMIT_HEADER_BYTES,
@@ -203,10 +203,14 @@ function applyEntry(store: Store, target: ReplayTarget, at: number, taken: Set<n
       if (type === ITEM_INODE && isNew) store.countObjects(1);
       if (type === ITEM_INODE && oid >= store.nextObjectId) store.nextObjectId = oid + 1;
       if (type === ITEM_INODE) target.replayInode(oid);
-      // What is left of an extent that was cut is older than what may be buffered.
+      // What is left of an extent that was cut is older than what may be buffered, and so is space that was kept.
       const low = view.getUint32(value + EXTENT_ADDRESSES, true);
       const high = view.getUint32(value + EXTENT_ADDRESSES + 4, true);
-      if (type === ITEM_EXTENT && taken.has(addressBlock(low, high))) {
+      if (
+        type === ITEM_EXTENT &&
+        taken.has(addressBlock(low, high)) &&
+        extentIsWritten(view, value)
+      ) {
         target.replayDrop(
           oid,
           offset / BLOCK_BYTES,

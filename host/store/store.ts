@@ -168,7 +168,7 @@ export class Store implements ItemStore {
       dirty > (pages.frameCount >> 2) * 3 ||
       !pages.makeFree(FRAMES_PER_OPERATION + this.#checkpointFrames)
     ) {
-      this.#waitForCheckpoint();
+      this.waitForCheckpoint();
     }
     if (this.journal.failed < 0) return this.journal.failed;
     if (this.journal.room < 2 * TRANSACTION_BYTES_MAX + this.relogBytes()) this.waitForRoom();
@@ -182,7 +182,7 @@ export class Store implements ItemStore {
     if (intent === INTENT_SHRINK) {
       // The last of the reserve serves removals even when a checkpoint has nothing to give back.
       if (free < space.reserveBlocks >> 3 && space.pendingBlocks > CHECKPOINT_GAIN_BLOCKS)
-        this.#waitForCheckpoint();
+        this.waitForCheckpoint();
       return 0;
     }
     return free < space.reserveBlocks ? this.#noSpace(-ENOSPC, space.reserveBlocks - free) : 0;
@@ -203,8 +203,19 @@ export class Store implements ItemStore {
 
   /** −ENOSPC, unless a checkpoint will free what is missing: then waits for it. */
   #noSpace(status: number, missing: number): number {
-    if (this.space.awaitedBlocks > missing + CHECKPOINT_GAIN_BLOCKS) this.#waitForCheckpoint();
+    if (this.space.awaitedBlocks > missing + CHECKPOINT_GAIN_BLOCKS) this.waitForCheckpoint();
     return status;
+  }
+
+  /** Whether `count` more blocks of data can be promised without waiting. */
+  hasRoom(count: number): boolean {
+    return this.space.freeBlocks - this.blocksOwed() - this.space.reserveBlocks >= count;
+  }
+
+  /** The same for blocks that replace as many others, which the next checkpoints give back. */
+  hasRoomForOverwrite(count: number): boolean {
+    const { freeBlocks, reserveBlocks } = this.space;
+    return freeBlocks - this.blocksOwed() - (reserveBlocks >> 1) >= count;
   }
 
   /** Whether `count` more blocks of data can be promised. Returns 0 or −ENOSPC; throws Retry while that may change. */
@@ -217,7 +228,8 @@ export class Store implements ItemStore {
   pressure = false;
   onPressure: () => void = () => {};
 
-  #waitForCheckpoint(): never {
+  /** Throws a Retry that ends with the next checkpoint. */
+  waitForCheckpoint(): never {
     throw new Retry((resume) => {
       this.pressure = true;
       this.whenCheckpointed(resume);
@@ -312,6 +324,12 @@ export class Store implements ItemStore {
   referenceRun(start: number, count: number): void {
     this.#change();
     this.space.reference(start, count);
+    if (!this.replaying) this.journal.appendRange(ENTRY_ALLOCATE, 0, start, count);
+  }
+
+  /** A run that the tree keeps unwritten has data from this transaction on. */
+  convertRun(start: number, count: number): void {
+    this.#change();
     if (!this.replaying) this.journal.appendRange(ENTRY_ALLOCATE, 0, start, count);
   }
 

@@ -198,6 +198,13 @@ patched(
 );
 
 patched(
+  Store.prototype,
+  "convertRun",
+  () => function silent(): void {},
+  () => caught("data in kept space that the journal does not wait for", {}),
+);
+
+patched(
   FileData.prototype,
   "orderData",
   () => function unordered(): void {},

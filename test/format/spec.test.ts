@@ -150,6 +150,7 @@ t.test("SPEC: offsets are those of the code", async (t) => {
       "EXTENT_UNIT_BYTES",
       "EXTENT_UNIT_SHIFT_VALUE",
       "EXTENT_BLOCKS_MAX",
+      "EXTENT_UNWRITTEN_BLOCKS_MAX",
     ]),
   });
   checkConstants(t, "6", region, {
@@ -188,6 +189,10 @@ t.test("SPEC: lengths and limits are those of the code", async (t) => {
   t.match(section("7.1"), COMMIT_BYTES_MAX.toLocaleString("en-US"));
   t.match(section("2"), `${DEVICE_BYTES_MIN >> 20} MiB`);
   t.match(section("5.6"), `1 to ${extent.EXTENT_BLOCKS_MAX}`);
+  t.match(
+    section("5.6"),
+    `unwritten extent 1 to ${extent.EXTENT_UNWRITTEN_BLOCKS_MAX.toLocaleString("en-US")}`,
+  );
   t.equal(extent.extentBytes(1, 1), 32, "16 + 8c + 8 × blockCount");
 });
 

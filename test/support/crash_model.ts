@@ -100,6 +100,13 @@ export class FileModel {
     this.#events.push({ kind: "truncate", tick, size });
   }
 
+  /** A size that covers this end, and nothing written. */
+  grow(tick: number, end: number): void {
+    if (end <= this.size) return;
+    this.#resize(tick, end);
+    this.#events.push({ kind: "write", tick, first: 0, last: -1 });
+  }
+
   punch(tick: number, offset: number, byteLength: number): void {
     const stop = Math.min(offset + byteLength, this.size);
     if (offset >= stop) return;

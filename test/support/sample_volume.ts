@@ -16,6 +16,8 @@ import {
 import { createVolume, mountVolume, type Volume } from "../../host/fs/volume.ts";
 import { MemoryEngine } from "./memory_engine.ts";
 
+const READ_BYTES = 1 << 20;
+
 /** Calls of a file system with strings and bytes. */
 export class Calls {
   readonly engine: MemoryEngine;
@@ -104,6 +106,30 @@ export class Calls {
       this.engine.core.bytes.set(part, this.#payload);
       this.#run(() => this.fs.write(ino, offset + at, this.#payload, part.length, false));
     }
+  }
+
+  /** Reads from the beginning on. */
+  read(ino: number, length: number): Uint8Array {
+    const { engine } = this;
+    const found = new Uint8Array(length);
+    for (let offset = 0; offset < length; offset += READ_BYTES) {
+      const wanted = Math.min(READ_BYTES, length - offset);
+      let status = -1;
+      this.fs.read(ino, offset, wanted, (result) => {
+        status = result.status < 0 ? result.status : result.byteLength;
+        let at = offset;
+        for (let part = 0; part < result.parts; part++) {
+          const address = result.addresses[part] as number;
+          const byteLength = result.byteLengths[part] as number;
+          found.set(engine.core.bytes.subarray(address, address + byteLength), at);
+          at += byteLength;
+        }
+        result.release();
+      });
+      engine.drain();
+      if (status !== wanted) throw new Error(`A read gave ${status} instead of ${wanted}`);
+    }
+    return found;
   }
 
   sync(): void {

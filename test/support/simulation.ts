@@ -18,6 +18,7 @@ import {
   Attributes,
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
   type FileSystem,
   NewNode,
   RENAME_EXCHANGE,
@@ -273,6 +274,17 @@ export class Calls {
       () => this.fs.fallocate(ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, byteLength),
       applied,
     );
+  }
+
+  /** fallocate(2) in a mode that keeps space. */
+  keep(
+    ino: number,
+    mode: number,
+    offset: number,
+    byteLength: number,
+    applied: () => void,
+  ): Task<number> {
+    return this.#run(() => this.fs.fallocate(ino, mode, offset, byteLength), applied);
   }
 
   *fsync(ino: number): Task<number> {
@@ -846,6 +858,7 @@ class Client {
       [4, () => this.#setXattr()],
       [2, () => this.#removeXattr()],
       [6, () => this.#punch()],
+      [5, () => this.#keep()],
       [4, () => this.#read()],
       [2, () => this.#checkpoint()],
       [2, () => this.#setMode()],
@@ -1233,6 +1246,26 @@ class Client {
       this.#model.files.get(ino)?.punch(this.#model.tick, offset, length);
     });
     this.#note(`punch ${ino} ${offset}+${length}`, result);
+  }
+
+  /** Preallocation and zeroing, within the file and beyond its end. */
+  *#keep(): Task<void> {
+    const prng = this.#prng;
+    const ino = this.#file();
+    const file = ino === undefined ? undefined : this.#model.files.get(ino);
+    if (ino === undefined || file === undefined) return;
+    const offset = prng.below(file.size + 10_000);
+    const length = 1 + prng.below(60_000);
+    const zero = prng.below(3) === 0;
+    const keepSize = prng.below(2) === 0;
+    const mode = (zero ? FALLOC_FL_ZERO_RANGE : 0) | (keepSize ? FALLOC_FL_KEEP_SIZE : 0);
+    const result = yield* this.#calls.keep(ino, mode, offset, length, () => {
+      this.#model.tick += 1;
+      const model = this.#model.files.get(ino);
+      if (zero) model?.punch(this.#model.tick, offset, length);
+      if (!keepSize) model?.grow(this.#model.tick, offset + length);
+    });
+    this.#note(`${zero ? "zero" : "keep"} ${ino} ${offset}+${length} mode ${mode}`, result);
   }
 
   *#read(): Task<void> {

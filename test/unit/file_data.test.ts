@@ -6,31 +6,9 @@ import { bytesOf, create, mount } from "../support/sample_volume.ts";
 
 const MIB = 2 ** 20;
 
-/** A mounted volume, and a file's contents as the file system gives them. */
 function volume(): ReturnType<typeof mount> & { read(ino: number, length: number): Uint8Array } {
   const mounted = mount(create(new MemoryEngine(), 64 * MIB));
-  const { engine, calls } = mounted;
-  return {
-    ...mounted,
-    read(ino, length) {
-      const found = new Uint8Array(length);
-      let status = -1;
-      calls.fs.read(ino, 0, length, (result) => {
-        status = result.status < 0 ? result.status : result.byteLength;
-        let at = 0;
-        for (let part = 0; part < result.parts; part++) {
-          const address = result.addresses[part] as number;
-          const byteLength = result.byteLengths[part] as number;
-          found.set(engine.core.bytes.subarray(address, address + byteLength), at);
-          at += byteLength;
-        }
-        result.release();
-      });
-      engine.drain();
-      if (status !== length) throw new Error(`A read gave ${status} instead of ${length}`);
-      return found;
-    },
-  };
+  return { ...mounted, read: (ino, length) => mounted.calls.read(ino, length) };
 }
 
 function isSame(found: Uint8Array, expected: Uint8Array): boolean {
