@@ -7,3 +7,4 @@ export const ITEM_DENTRY = 5;
 export const ITEM_EXTENT = 6;
 export const ITEM_INLINE = 7;
 export const ITEM_ORPHAN = 8;
+export const ITEM_SHARED = 9;

@@ -22,10 +22,13 @@ import {
   extentProblem,
 } from "../format/extent.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
-import { ITEM_EXTENT } from "../format/key.ts";
+import { INODE_SHARED } from "../format/inode.ts";
+import { ITEM_EXTENT, ITEM_INODE } from "../format/key.ts";
 import { addressBlock, addressHigh, addressLow } from "../format/page_pointer.ts";
 import { VALUE_BYTES_MAX } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
+import { inodeFlags } from "./inode_data.ts";
+import { SharedRuns } from "./shared_runs.ts";
 
 /** An extent as it was looked up: positions in blocks. */
 export interface Extent {
@@ -36,19 +39,45 @@ export interface Extent {
   readonly isWritten: boolean;
 }
 
+/** What `look` found. */
+export interface Overlap {
+  readonly extents: readonly Extent[];
+  /** Whether these are all; otherwise the rest belongs into another transaction. */
+  readonly isComplete: boolean;
+  /** Whether their blocks may belong to other files too. */
+  readonly isShared: boolean;
+}
+
 /** Blocks of a file. */
 export interface BlockRange {
   readonly block: number;
   readonly count: number;
 }
 
+/** The part of an extent that lies in blocks [from, to) of the file. */
+export function within(extent: Extent, from: number, to: number): Extent {
+  const fileBlock = Math.max(extent.fileBlock, from);
+  return {
+    fileBlock,
+    blockCount: Math.min(extent.fileBlock + extent.blockCount, to) - fileBlock,
+    start: extent.start + (fileBlock - extent.fileBlock),
+    isWritten: extent.isWritten,
+  };
+}
+
+/** Of files that share blocks: what one transaction changes at most. */
+export const SHARED_EXTENTS_MAX = 40;
+export const SHARED_COUNTS_MAX = 1600;
+
 export class ExtentMap {
   readonly #core: Core;
   readonly #store: Store;
   readonly #old: number;
   readonly #new: number;
+  readonly shared: SharedRuns;
 
   constructor(store: Store, layout: Layout) {
+    this.shared = new SharedRuns(store, layout);
     this.#core = store.core;
     this.#store = store;
     this.#old = layout.take(VALUE_BYTES_MAX + 8, 8);
@@ -123,6 +152,13 @@ export class ExtentMap {
     return { start: 0, count };
   }
 
+  /** How many of blocks [block, block + count) one transaction can replace although they are shared. */
+  cuttable(ino: number, block: number, count: number): number {
+    const extents = this.overlapping(ino, block, block + count, SHARED_EXTENTS_MAX + 1);
+    const beyond = extents[SHARED_EXTENTS_MAX];
+    return beyond === undefined ? count : beyond.fileBlock - block;
+  }
+
   /**
    * How many of blocks [block, block + count) the file keeps unwritten, and how many have data that is the file's alone
    * as far as is known.
@@ -179,14 +215,36 @@ export class ExtentMap {
     this.#core.exports.bytes_copy(to, from, count * 8);
   }
 
-  /** Looks at every key that apply(…, from, to, …) changes. Returns the extents that overlap the range. */
-  look(ino: number, from: number, to: number, max: number, writtenOnly = false): Extent[] {
-    const overlapping = this.overlapping(ino, from, to, max, writtenOnly);
-    this.#store.get(ino, ITEM_EXTENT, from * BLOCK_BYTES);
-    this.#store.get(ino, ITEM_EXTENT, to * BLOCK_BYTES);
-    for (const extent of overlapping)
-      this.#store.get(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
-    return overlapping;
+  /**
+   * Looks at every key that `cut` of the same range, and a put within it, change.
+   *
+   * @param max Extents to return at most; of a file that shares blocks fewer, so that their counts fit into a transaction.
+   */
+  look(ino: number, from: number, to: number, max: number, writtenOnly = false): Overlap {
+    const store = this.#store;
+    const isShared = this.isShared(ino);
+    const extents = this.overlapping(ino, from, to, max + 1, writtenOnly);
+    store.get(ino, ITEM_EXTENT, from * BLOCK_BYTES);
+    store.get(ino, ITEM_EXTENT, to * BLOCK_BYTES);
+    let count = 0;
+    let counts = 0;
+    for (const extent of extents) {
+      if (count === max || (isShared && count === SHARED_EXTENTS_MAX)) break;
+      store.get(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
+      if (isShared) {
+        const part = within(extent, from, to);
+        counts += this.shared.look(part.start, part.blockCount);
+        if (counts > SHARED_COUNTS_MAX && count > 0) break;
+      }
+      count++;
+    }
+    return { extents: extents.slice(0, count), isComplete: count === extents.length, isShared };
+  }
+
+  /** Whether blocks of the file may belong to other files too. */
+  isShared(ino: number): boolean {
+    const inode = this.#store.get(ino, ITEM_INODE, 0);
+    return inode !== 0 && (inodeFlags(this.#core, inode) & INODE_SHARED) !== 0;
   }
 
   /**
@@ -195,26 +253,45 @@ export class ExtentMap {
    * @param frees False when the blocks go on being used.
    * @returns Blocks that the file lost.
    */
-  cut(ino: number, overlapping: readonly Extent[], from: number, to: number, frees = true): number {
+  cut(ino: number, overlap: Overlap, from: number, to: number, frees = true): number {
     let lost = 0;
-    for (const extent of overlapping) {
+    for (const extent of overlap.extents) {
+      const part = within(extent, from, to);
+      if (part.blockCount <= 0) continue;
       const end = extent.fileBlock + extent.blockCount;
-      const cutFrom = Math.max(from, extent.fileBlock);
-      const cutTo = Math.min(to, end);
+      const cutTo = part.fileBlock + part.blockCount;
       const at = this.#store.get(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
       assert(at !== 0, "extent vanished between look and cut");
       this.#core.exports.bytes_copy(this.#old, at, this.#store.valueLength);
-      if (cutFrom > extent.fileBlock) this.#putPart(ino, extent, extent.fileBlock, cutFrom);
+      if (part.fileBlock > extent.fileBlock)
+        this.#putPart(ino, extent, extent.fileBlock, part.fileBlock);
       else this.#store.remove(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
       if (cutTo < end) this.#putPart(ino, extent, cutTo, end);
-      if (frees) this.#store.freeRun(extent.start + (cutFrom - extent.fileBlock), cutTo - cutFrom);
-      lost += cutTo - cutFrom;
+      if (frees && overlap.isShared) this.shared.release(part.start, part.blockCount);
+      else if (frees) this.#store.freeRun(part.start, part.blockCount);
+      lost += part.blockCount;
     }
     return lost;
   }
 
+  /** Points a file to blocks [from, to) of another's extent, too; `look` at both before. */
+  share(
+    ino: number,
+    extent: Extent,
+    from: number,
+    to: number,
+    target: number,
+    toBlock: number,
+  ): void {
+    const at = this.#store.get(ino, ITEM_EXTENT, extent.fileBlock * BLOCK_BYTES);
+    assert(at !== 0 && extent.isWritten, "extent vanished between look and share");
+    this.#core.exports.bytes_copy(this.#old, at, this.#store.valueLength);
+    this.#putPart(target, extent, from, to, toBlock);
+    this.shared.add(extent.start + (from - extent.fileBlock), to - from);
+  }
+
   /** Puts blocks [from, to) of the extent whose value is in the old scratch as an extent of their own. */
-  #putPart(ino: number, extent: Extent, from: number, to: number): void {
+  #putPart(ino: number, extent: Extent, from: number, to: number, fileBlock = from): void {
     const { view, exports } = this.#core;
     const copies = view.getUint8(this.#old + EXTENT_COPY_COUNT);
     assert(copies === 1, "extents with several copies are not written by this version");
@@ -223,13 +300,13 @@ export class ExtentMap {
     this.#setAddress(extent.start + (from - extent.fileBlock));
     const header = extentChecksums(copies);
     if (!extent.isWritten) {
-      this.#store.put(ino, ITEM_EXTENT, from * BLOCK_BYTES, this.#new, header);
+      this.#store.put(ino, ITEM_EXTENT, fileBlock * BLOCK_BYTES, this.#new, header);
       return;
     }
     const checksums = this.#old + header + (from - extent.fileBlock) * 8;
     exports.bytes_copy(this.#new + header, checksums, (to - from) * 8);
     const byteLength = extentBytes(copies, to - from);
-    this.#store.put(ino, ITEM_EXTENT, from * BLOCK_BYTES, this.#new, byteLength);
+    this.#store.put(ino, ITEM_EXTENT, fileBlock * BLOCK_BYTES, this.#new, byteLength);
   }
 
   /** Puts a new extent of one copy, with its checksums at an address. */

@@ -16,6 +16,7 @@ import type { DataPool } from "./data_pool.ts";
 import type { DirtyFile } from "./dirty_file.ts";
 import { DirtyFiles, NODES_PER_WRITE } from "./dirty_files.ts";
 import type { ExtentMap } from "./extent_map.ts";
+import { FileClone } from "./file_clone.ts";
 import { FILE_BYTES_MAX, FileRanges } from "./file_ranges.ts";
 import { FileReaper } from "./file_reaper.ts";
 import { FileReplay } from "./file_replay.ts";
@@ -34,6 +35,7 @@ export class FileData implements DataHooks {
   readonly #extents: ExtentMap;
   readonly #files: DirtyFiles;
   readonly #ranges: FileRanges;
+  readonly #clone: FileClone;
   readonly #sync: FileSync;
   readonly flusher: Flusher;
   readonly reaper: FileReaper;
@@ -56,6 +58,10 @@ export class FileData implements DataHooks {
     this.flusher = new Flusher({ ...options, files });
     const parts = { ...options, files, flusher: this.flusher };
     this.#ranges = new FileRanges(parts);
+    this.#clone = new FileClone({
+      ...parts,
+      write: (ino, offset, address, byteLength) => this.write(ino, offset, address, byteLength),
+    });
     this.#sync = new FileSync(parts);
     this.reaper = new FileReaper(parts);
     this.replay = new FileReplay(parts);
@@ -247,6 +253,17 @@ export class FileData implements DataHooks {
 
   fallocate(ino: number, mode: number, offset: number, byteLength: number): number {
     return this.#ranges.fallocate(ino, mode, offset, byteLength);
+  }
+
+  copyRange(
+    from: number,
+    fromOffset: number,
+    to: number,
+    toOffset: number,
+    byteLength: number,
+    done: Done,
+  ): void {
+    this.#clone.copyRange(from, fromOffset, to, toOffset, byteLength, done);
   }
 
   truncatePrepare(ino: number, size: number, newSize: number): number {

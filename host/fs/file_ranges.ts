@@ -4,6 +4,7 @@
  *
  * Nothing but this, clones and write-back changes a file's extents; all wait while pieces of the file are in flight.
  */
+import { assert } from "../base/assert.ts";
 import { EFBIG, EINVAL, EIO, ENOSPC, EOPNOTSUPP, EROFS, ESTALE } from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
 import { retrying, spawn, type Task } from "../base/task.ts";
@@ -16,7 +17,7 @@ import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
 import { INTENT_GROW, INTENT_SHRINK } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
 import type { DirtyFiles } from "./dirty_files.ts";
-import type { BlockRange, Extent, ExtentMap } from "./extent_map.ts";
+import { type BlockRange, type ExtentMap, within } from "./extent_map.ts";
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from "./file_system.ts";
 import { type Flusher, LOGGED_BLOCKS_MAX } from "./flusher.ts";
 import {
@@ -34,16 +35,12 @@ export const CUT_EXTENTS_MAX = 192;
 export const CUT_TO: number = Math.floor(Number.MAX_SAFE_INTEGER / BLOCK_BYTES);
 /** An unlinked file with this many extents is freed in the transaction that unlinks it. */
 const RELEASE_EXTENTS_MAX = 16;
+/** Extents that a step of a truncation removes from a file that shares blocks: so many always fit into a transaction. */
+const SHORTEN_SHARED_EXTENTS = 3;
 /** Unwritten extents that one transaction puts. */
 const PREALLOCATED_RUNS_MAX = 64;
 /** Holes whose space is asked for at once. */
 const HOLES_MAX = 4096;
-
-/** The part of an extent that lies in blocks [from, to). */
-function rangeWithin(extent: Extent, from: number, to: number): BlockRange {
-  const block = Math.max(extent.fileBlock, from);
-  return { block, count: Math.min(extent.fileBlock + extent.blockCount, to) - block };
-}
 
 interface AllocatedRun {
   readonly fileBlock: number;
@@ -91,8 +88,7 @@ export class FileRanges {
       this.#files.bringBlock(file, cutBlock);
       if (this.#files.loggedBlocks >= LOGGED_BLOCKS_MAX) this.#flusher.waitForLogged();
     }
-    const overlapping = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX + 1);
-    if (overlapping.length > CUT_EXTENTS_MAX) {
+    if (!this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX).isComplete) {
       throw new Retry((resume) => {
         spawn(this.#shorten(ino, newSize), (error) => resume(error === null ? 0 : -EIO));
       });
@@ -109,8 +105,9 @@ export class FileRanges {
       return 0;
     }
     const from = Math.ceil(newSize / BLOCK_BYTES);
-    const overlapping = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX + 1);
-    const lost = this.#extents.cut(ino, overlapping, from, CUT_TO);
+    const overlap = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX);
+    assert(overlap.isComplete, "a truncation was not prepared");
+    const lost = this.#extents.cut(ino, overlap, from, CUT_TO);
     const inline = this.#store.get(ino, ITEM_INLINE, 0);
     if (inline !== 0 && newSize < this.#store.valueLength) {
       const kept = this.#store.scratchAddress + 4200;
@@ -135,15 +132,13 @@ export class FileRanges {
   releasePrepare(ino: number): boolean {
     const file = this.#files.get(ino);
     if (file !== undefined && (file.inFlight > 0 || file.closed)) return false;
-    if (this.#extents.look(ino, 0, CUT_TO, RELEASE_EXTENTS_MAX + 1).length > RELEASE_EXTENTS_MAX)
-      return false;
+    if (!this.#extents.look(ino, 0, CUT_TO, RELEASE_EXTENTS_MAX).isComplete) return false;
     this.#store.get(ino, ITEM_INLINE, 0);
     return true;
   }
 
   releaseApply(ino: number): void {
-    const overlapping = this.#extents.look(ino, 0, CUT_TO, RELEASE_EXTENTS_MAX + 1);
-    this.#extents.cut(ino, overlapping, 0, CUT_TO);
+    this.#extents.cut(ino, this.#extents.look(ino, 0, CUT_TO, RELEASE_EXTENTS_MAX), 0, CUT_TO);
     if (this.#store.get(ino, ITEM_INLINE, 0) !== 0) this.#store.remove(ino, ITEM_INLINE, 0);
     const file = this.#files.get(ino);
     if (file === undefined) return;
@@ -162,15 +157,17 @@ export class FileRanges {
         copyInodeForData(this.#core, inode, this.#inode);
         // Walk back to the extent from which on the last ones go.
         let from = Number.MAX_SAFE_INTEGER / BLOCK_BYTES;
+        const step = this.#extents.isShared(ino) ? SHORTEN_SHARED_EXTENTS : CUT_EXTENTS_MAX / 2;
         let count = 0;
-        for (; count < CUT_EXTENTS_MAX / 2; count++) {
+        for (; count < step; count++) {
           const extent = this.#extents.lastBefore(ino, from);
           if (extent === null || extent.fileBlock < keep) break;
           from = extent.fileBlock;
         }
-        if (count < CUT_EXTENTS_MAX / 2) return false;
-        const overlapping = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX + 1);
-        const lost = this.#extents.cut(ino, overlapping, from, CUT_TO);
+        if (count < step) return false;
+        const overlap = this.#extents.look(ino, from, CUT_TO, CUT_EXTENTS_MAX);
+        assert(overlap.isComplete, "a step of a truncation is too large");
+        const lost = this.#extents.cut(ino, overlap, from, CUT_TO);
         const size = Math.min(inodeSize(this.#core, this.#inode), from * BLOCK_BYTES);
         storeInodeData(
           this.#core,
@@ -204,10 +201,11 @@ export class FileRanges {
       return -EOPNOTSUPP;
     const end = offset + byteLength;
     if (end > FILE_BYTES_MAX) return -EFBIG;
-    if (operation === FALLOC_FL_PUNCH_HOLE) return this.#zeroRange(ino, offset, end, false);
-    const status = this.#preallocate(ino, offset, end, grow);
-    if (status < 0 || operation === 0) return status;
-    return this.#zeroRange(ino, offset, end, true);
+    if (operation === FALLOC_FL_PUNCH_HOLE) return this.#zeroRange(ino, offset, end, false, false);
+    if (operation === 0) return this.#preallocate(ino, offset, end, grow);
+    // Nobody sees that space is kept: what is seen changes in the transaction that zeroes.
+    const status = this.#preallocate(ino, offset, end, false);
+    return status < 0 ? status : this.#zeroRange(ino, offset, end, true, grow);
   }
 
   /**
@@ -294,7 +292,7 @@ export class FileRanges {
    *
    * @param keeps Whether space is kept instead: unwritten extents stay, and others come in the place of what had data.
    */
-  #zeroRange(ino: number, offset: number, end: number, keeps: boolean): number {
+  #zeroRange(ino: number, offset: number, end: number, keeps: boolean, grow: boolean): number {
     const store = this.#store;
     const file = this.#files.open(ino);
     if (typeof file === "number") return file;
@@ -316,19 +314,21 @@ export class FileRanges {
     if (inode === 0) return -ESTALE;
     copyInodeForData(this.#core, inode, this.#inode);
     const cutMax = keeps ? PREALLOCATED_RUNS_MAX : CUT_EXTENTS_MAX;
-    const found = this.#extents.look(ino, firstWhole, lastWhole, cutMax + 1, keeps);
-    const overlapping = found.slice(0, cutMax);
-    const last = overlapping[overlapping.length - 1];
+    const overlap = this.#extents.look(ino, firstWhole, lastWhole, cutMax, keeps);
+    const last = overlap.extents[overlap.extents.length - 1];
     // Much fragmented: this part now, the caller is asked to come again by a wait that ends at once.
     let cutEnd =
-      found.length > cutMax && last !== undefined
+      !overlap.isComplete && last !== undefined
         ? Math.min(last.fileBlock + last.blockCount, lastWhole)
         : lastWhole;
     const dropsInline = firstWhole === 0 && lastWhole > 0 && store.get(ino, ITEM_INLINE, 0) !== 0;
     // From here on nothing waits: what is allocated becomes the file's.
     const kept: AllocatedRun[] = [];
     if (keeps) {
-      const ranges = overlapping.map((extent) => rangeWithin(extent, firstWhole, lastWhole));
+      const ranges = overlap.extents.map((extent): BlockRange => {
+        const part = within(extent, firstWhole, lastWhole);
+        return { block: part.fileBlock, count: part.blockCount };
+      });
       if (dropsInline) ranges.unshift({ block: 0, count: 1 });
       const wanted = ranges.reduce((sum, range) => sum + range.count, 0);
       const promised = store.promise(wanted);
@@ -364,12 +364,7 @@ export class FileRanges {
       store.remove(ino, ITEM_INLINE, 0);
       file.hasInline = false;
     }
-    let lost = this.#extents.cut(
-      ino,
-      overlapping.filter((extent) => extent.fileBlock < cutEnd),
-      firstWhole,
-      cutEnd,
-    );
+    let lost = this.#extents.cut(ino, overlap, firstWhole, cutEnd);
     for (const run of kept) {
       store.referenceRun(run.start, run.count);
       this.#extents.putUnwritten(ino, run.fileBlock, run.start, run.count, store.pages.generation);
@@ -383,6 +378,10 @@ export class FileRanges {
     let size = inodeSize(this.#core, this.#inode);
     // Where the buffered end of the file is dropped, no write will tell the tree how long the file is.
     if (lastWhole * BLOCK_BYTES >= file.size) size = Math.max(size, file.size);
+    if (grow && cutEnd >= lastWhole && end > file.size) {
+      file.size = end;
+      size = end;
+    }
     storeInodeData(
       this.#core,
       this.#inode,

@@ -77,19 +77,17 @@ export class FileReaper {
     const inode = store.get(ino, ITEM_INODE, 0);
     if (inode === 0) return false;
     copyInodeForData(this.#core, inode, this.#inode);
-    const overlapping = this.#extents.look(ino, 0, CUT_TO, CUT_EXTENTS_MAX);
+    const overlap = this.#extents.look(ino, 0, CUT_TO, CUT_EXTENTS_MAX);
     const inline = store.get(ino, ITEM_INLINE, 0) !== 0;
-    if (overlapping.length === 0 && !inline) return false;
-    const last = overlapping[overlapping.length - 1];
+    if (overlap.extents.length === 0 && !inline) return false;
+    const last = overlap.extents[overlap.extents.length - 1];
     const lost =
-      last === undefined
-        ? 0
-        : this.#extents.cut(ino, overlapping, 0, last.fileBlock + last.blockCount);
+      last === undefined ? 0 : this.#extents.cut(ino, overlap, 0, last.fileBlock + last.blockCount);
     if (inline) store.remove(ino, ITEM_INLINE, 0);
     storeInodeData(this.#core, this.#inode, 0, inodeBlocks(this.#core, this.#inode) - lost, null);
     store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);
     store.logTruncate(ino, 0);
     store.commit();
-    return overlapping.length === CUT_EXTENTS_MAX;
+    return !overlap.isComplete;
   }
 }

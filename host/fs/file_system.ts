@@ -248,7 +248,20 @@ export interface FileSystem {
     killPrivileges: boolean,
     keepTimes?: boolean,
   ): number;
+  /** fallocate(2): mode 0, KEEP_SIZE, ZERO_RANGE, PUNCH_HOLE | KEEP_SIZE. */
   fallocate(ino: number, mode: number, offset: number, byteLength: number): number;
+  /**
+   * Copies a range as copy_file_range(2) does; whole blocks are shared, not copied. Calls back with the bytes copied,
+   * fewer where the source ends, or −errno.
+   */
+  copyRange(
+    from: number,
+    fromOffset: number,
+    to: number,
+    toOffset: number,
+    byteLength: number,
+    done: Done,
+  ): void;
   /** SEEK_DATA (3) or SEEK_HOLE (4); −ENXIO past the end. */
   seek(ino: number, offset: number, whence: number): number;
   /** Durable: the file's data and metadata, and every operation before (one write and one flush, shared). */

@@ -259,6 +259,20 @@ export class VolumeFileSystem implements FileSystem {
     return this.#data.fallocate(ino, mode, offset, byteLength);
   }
 
+  copyRange(
+    from: number,
+    fromOffset: number,
+    to: number,
+    toOffset: number,
+    byteLength: number,
+    done: Done,
+  ): void {
+    this.#data.copyRange(from, fromOffset, to, toOffset, byteLength, (status) => {
+      if (status > 0) this.#accessTimes.note(from);
+      done(status);
+    });
+  }
+
   seek(ino: number, offset: number, whence: number): number {
     return this.#data.seek(ino, offset, whence);
   }

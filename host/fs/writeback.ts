@@ -212,15 +212,22 @@ export class Writeback {
     this.onPieceDone(file);
   }
 
-  /** Space that the file keeps for blocks; none where that cannot be told, for the transaction that follows will. */
+  /**
+   * Space that the file keeps for blocks; none where that cannot be told, for the transaction that follows will. For no
+   * more blocks than one transaction can replace.
+   */
   *#keptAt(
     file: DirtyFile,
     block: number,
     count: number,
   ): Task<{ readonly start: number; readonly count: number }> {
-    if (!file.isPreallocated) return { start: 0, count };
+    if (!file.isPreallocated && !file.isShared) return { start: 0, count };
+    const extents = this.#extents;
     try {
-      return yield* retrying(() => this.#extents.keptAt(file.ino, block, count));
+      return yield* retrying(() => {
+        const replaced = file.isShared ? extents.cuttable(file.ino, block, count) : count;
+        return extents.keptAt(file.ino, block, replaced);
+      });
     } catch {
       return { start: 0, count };
     }
@@ -330,9 +337,10 @@ export class Writeback {
       // The file may outlive this write: from now on its block 0 is in an extent.
       file.hasInline = false;
     }
-    const [kept] = overlapping;
+    assert(overlapping.isComplete, "a piece replaces more than a transaction takes");
+    const { length, 0: kept } = overlapping.extents;
     assert(
-      !piece.isKept || (overlapping.length === 1 && kept !== undefined && !kept.isWritten),
+      !piece.isKept || (length === 1 && kept !== undefined && !kept.isWritten),
       "space that a file kept was taken from it while it was written",
     );
     const lost = this.#extents.cut(file.ino, overlapping, piece.fileBlock, end, !piece.isKept);

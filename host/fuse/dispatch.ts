@@ -170,25 +170,19 @@ export interface Later {
   read(request: Request, offset: number, byteLength: number): void;
   fsync(request: Request, dataOnly: boolean): void;
   sync(request: Request): void;
-  /** SEEK_DATA or SEEK_HOLE; as a handler. */
-  seek(request: Request, offset: number, whence: number): number;
-}
-
-/** What the file system may have beyond FileSystem. */
-interface Extras {
-  /** Copies or shares a range. Returns bytes copied or −errno. */
-  copyRange?(
-    from: number,
+  copyRange(
+    request: Request,
     fromOffset: number,
     to: number,
     toOffset: number,
     byteLength: number,
-    flags: number,
-  ): number;
+  ): void;
+  /** SEEK_DATA or SEEK_HOLE; as a handler. */
+  seek(request: Request, offset: number, whence: number): number;
 }
 
 export class Dispatcher {
-  readonly fs: FileSystem & Extras;
+  readonly fs: FileSystem;
   readonly core: Core;
   readonly request: Request;
   readonly reply: Reply;
@@ -703,8 +697,7 @@ function lseek(d: Dispatcher): number {
 }
 
 function copyFileRange(d: Dispatcher): number {
-  const { request, fs } = d;
-  if (fs.copyRange === undefined) return -ENOSYS;
+  const { request } = d;
   const fromOffset = request.u64(8);
   const to = request.u64(16);
   const toOffset = request.u64(32);
@@ -718,10 +711,9 @@ function copyFileRange(d: Dispatcher): number {
   ) {
     return -EFBIG;
   }
-  const flags = request.u32(48);
-  const status = fs.copyRange(request.nodeid, fromOffset, to, toOffset, byteLength, flags);
-  if (status < 0) return status;
-  return request.opcode === FUSE_COPY_FILE_RANGE ? d.reply.count(status) : d.reply.u64(status);
+  if (request.u32(48) !== 0) return -EINVAL;
+  d.later.copyRange(request, fromOffset, to, toOffset, byteLength);
+  return NO_REPLY;
 }
 
 function forget(d: Dispatcher): number {

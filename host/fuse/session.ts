@@ -45,6 +45,7 @@ import {
   ECONNABORTED,
   ERROR_MAX,
   FUSE_BATCH_FORGET,
+  FUSE_COPY_FILE_RANGE,
   FUSE_FORGET,
   FUSE_INIT,
   FUSE_INIT_EXT,
@@ -478,6 +479,34 @@ export class FuseSession implements Source, Later {
     const continuation = this.#continue(request);
     try {
       this.#fs.sync(continuation.done);
+    } catch (error) {
+      this.#idle.push(continuation);
+      throw error;
+    }
+  }
+
+  copyRange(
+    request: Request,
+    fromOffset: number,
+    to: number,
+    toOffset: number,
+    byteLength: number,
+  ): void {
+    const continuation = this.#continue(request);
+    const { opcode } = request;
+    const done = (copied: number): void => {
+      if (copied < 0) {
+        this.#finish(continuation, copied);
+        return;
+      }
+      const payloadBytes =
+        opcode === FUSE_COPY_FILE_RANGE ? this.#reply.count(copied) : this.#reply.u64(copied);
+      const { uniqueLow, uniqueHigh } = continuation;
+      this.#idle.push(continuation);
+      this.#send(uniqueLow, uniqueHigh, opcode, 0, payloadBytes);
+    };
+    try {
+      this.#fs.copyRange(request.nodeid, fromOffset, to, toOffset, byteLength, done);
     } catch (error) {
       this.#idle.push(continuation);
       throw error;

@@ -52,6 +52,7 @@ import {
   ITEM_INLINE,
   ITEM_INODE,
   ITEM_ORPHAN,
+  ITEM_SHARED,
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
@@ -80,6 +81,7 @@ import {
   REGION_STATE_EMPTY,
   REGION_STATE_MAPPED,
 } from "../format/region.ts";
+import { SHARED_BLOCK_COUNT, SHARED_REFERENCES, sharedRunProblem } from "../format/shared_run.ts";
 import { XATTR_NAME, XATTR_NAME_LENGTH, XATTR_VALUE_LENGTH } from "../format/xattr.ts";
 import type { Key } from "./tree_walk.ts";
 
@@ -90,6 +92,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [ITEM_SYMLINK]: "symlink",
   [ITEM_DENTRY]: "dentry",
   [ITEM_EXTENT]: "extent",
+  [ITEM_SHARED]: "shared run",
   [ITEM_INLINE]: "inline",
   [ITEM_ORPHAN]: "orphan",
 };
@@ -181,6 +184,8 @@ function valueFields(
       return { target: text(core, value, valueLength) };
     case ITEM_DENTRY:
       return describeDentries(core, value, valueLength) ?? raw;
+    case ITEM_SHARED:
+      return describeSharedRun(core, value, valueLength) ?? raw;
     case ITEM_EXTENT:
       return describeExtent(core, value, valueLength) ?? raw;
     default:
@@ -274,6 +279,18 @@ function describeDentries(
     entry += dentryBytes(nameLength);
   }
   return { names };
+}
+
+function describeSharedRun(
+  { view }: Core,
+  at: number,
+  byteLength: number,
+): Record<string, unknown> | null {
+  if (sharedRunProblem(view, at, byteLength) !== null) return null;
+  return {
+    blockCount: view.getUint32(at + SHARED_BLOCK_COUNT, true),
+    references: view.getUint32(at + SHARED_REFERENCES, true),
+  };
 }
 
 function describeExtent(

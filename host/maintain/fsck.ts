@@ -29,6 +29,7 @@ import { ITEM_POOL } from "./describe.ts";
 import { Findings } from "./findings.ts";
 import { type FsckOptions, type FsckProgress, type FsckReport, reportOf } from "./fsck_report.ts";
 import { ItemCheck } from "./item_check.ts";
+import type { ExtentFound } from "./item_rules.ts";
 import { checkJournal } from "./journal_check.ts";
 import { NameCheck } from "./name_check.ts";
 import { ObjectTable } from "./object_table.ts";
@@ -251,6 +252,8 @@ class Check {
       this.#counts[`${TREE_NAMES[treeId]}Pages`] = this.#walk.pages;
     }
     this.#items.finish();
+    this.#items.shared.finish(this.#lostTrees.has(TREE_FS) || this.#items.extentsLost);
+    this.#markShared();
     yield* this.#data.drain();
   }
 
@@ -262,7 +265,7 @@ class Check {
       if (extent === null) continue;
       this.#blocksDone += extent.blockCount;
       for (const run of extent.copies) {
-        this.#markExtent(run);
+        if (this.#markExtent(run, extent, true)) this.#items.sharesBlocks();
         if (this.#options.data === false || extent.checksums === 0) continue;
         if (!this.#data.ready) yield* this.#data.wait();
         this.#data.submit(run, extent.checksums);
@@ -290,13 +293,15 @@ class Check {
               this.#value(page, slot),
               this.#length(page, slot),
             );
-            for (const run of extent?.copies ?? []) this.#markExtent(run);
+            if (extent === null) continue;
+            for (const run of extent.copies) this.#markExtent(run, extent, false);
           }
           return undefined;
         },
       };
       yield* this.#walkTree(treeId, visitor, false);
     }
+    this.#markShared();
   }
 
   *#walkTree(treeId: number, visitor: TreeVisitor, everyCopy: boolean): Task<void> {
@@ -390,14 +395,30 @@ class Check {
     }
   }
 
-  #markExtent(run: DataRun): void {
-    if (run.device !== 0 || this.#map.mark(run.block, run.blockCount)) return;
-    this.#errors.add("DFS-FSCK-BLOCK-SHARED", "Blocks of a file are used by something else, too", {
-      ino: run.ino,
-      offset: run.offset,
-      block: run.block,
-      blockCount: run.blockCount,
+  #markShared(): void {
+    this.#items.shared.forEach((block, blockCount) => {
+      if (this.#map.mark(block, blockCount)) return;
+      const text = "Shared blocks are used by something else, too";
+      this.#errors.add("DFS-FSCK-BLOCK-SHARED", text, { block, blockCount });
     });
+  }
+
+  /** @param isFirst Whether this is the first walk of the tree. @returns Whether any of the blocks is shared. */
+  #markExtent(run: DataRun, extent: ExtentFound, isFirst: boolean): boolean {
+    if (run.device !== 0) return false;
+    const { shared } = this.#items;
+    const mark = (block: number, blockCount: number): void => {
+      if (this.#map.mark(block, blockCount) || shared.isLost) return;
+      this.#errors.add(
+        "DFS-FSCK-BLOCK-SHARED",
+        "Blocks of a file are used by something else, too",
+        { ino: run.ino, offset: run.offset, block: run.block, blockCount: run.blockCount },
+      );
+    };
+    const isWritten = extent.checksums !== 0;
+    if (isWritten) return shared.point(run.block, run.blockCount, isFirst, mark);
+    mark(run.block, run.blockCount);
+    return false;
   }
 
   #badData(run: DataRun, first: number, blockCount: number, status: number): void {

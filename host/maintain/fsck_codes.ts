@@ -90,6 +90,19 @@ export const FSCK_CODES = {
     action: "danger",
   },
   "DFS-FSCK-BLOCK-SHARED": { meaning: "Blocks are used by two things.", action: "danger" },
+  "DFS-FSCK-SHARED-RUN": {
+    meaning: "A record of blocks that several files share breaks the format's rules.",
+    action: "danger",
+  },
+  "DFS-FSCK-SHARED-COUNT": {
+    meaning: "Blocks that several files share have another count than there are files.",
+    action: "danger",
+  },
+  "DFS-FSCK-SHARED-FLAG": {
+    meaning:
+      "A file does not say that it shares blocks: removing it would free them for the others, too.",
+    action: "danger",
+  },
   "DFS-FSCK-BLOCK-FREE": { meaning: "Blocks in use are marked free.", action: "danger" },
   "DFS-FSCK-BLOCK-LEAKED": {
     meaning: "Blocks are marked used that nothing uses.",

@@ -21,9 +21,11 @@ import { BLOCK_BYTES } from "../format/geometry.ts";
 import {
   INODE_BLOCKS,
   INODE_ENTRIES,
+  INODE_FLAGS,
   INODE_MODE,
   INODE_NLINK,
   INODE_PARENT,
+  INODE_SHARED,
   INODE_SIZE,
   INODE_XATTRS,
 } from "../format/inode.ts";
@@ -33,6 +35,7 @@ import {
   ITEM_INLINE,
   ITEM_INODE,
   ITEM_ORPHAN,
+  ITEM_SHARED,
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
@@ -60,6 +63,7 @@ import {
   xattrProblem,
 } from "./item_rules.ts";
 import type { ObjectTable } from "./object_table.ts";
+import { SharedCheck } from "./shared_check.ts";
 import { type Key, keyText } from "./tree_walk.ts";
 
 const S_IFREG = 0o100000;
@@ -89,6 +93,9 @@ class ObjectSeen {
   entries = 0;
   subdirectories = 0;
   xattrs = 0;
+  flags = 0;
+  /** Whether it has been said that its flags are wrong. */
+  flagsTold = false;
   extentBlocks = 0;
   extentEnd = 0;
   /** Where the last extent with data ends. */
@@ -125,12 +132,15 @@ export class ItemCheck {
   /** An invalid directory item: names of it are missing elsewhere. */
   namesLost = false;
 
+  readonly shared: SharedCheck;
+
   constructor(options: {
     core: Core;
     superblock: Superblock;
     errors: Findings;
     counts: Record<string, number>;
   }) {
+    this.shared = new SharedCheck(options);
     this.#core = options.core;
     this.#superblock = options.superblock;
     this.#errors = options.errors;
@@ -145,6 +155,10 @@ export class ItemCheck {
       if (key.oid > this.highestOid) this.highestOid = key.oid;
     }
     this.#object.items++;
+    if (key.oid === 0 && key.type === ITEM_SHARED) {
+      if (this.shared.item(key, value, valueLength)) this.#count("sharedRuns", 1);
+      return null;
+    }
     if (key.oid === 0 && key.type !== ITEM_ORPHAN) {
       this.#unknown(key);
       return null;
@@ -181,6 +195,7 @@ export class ItemCheck {
 
   /** Items of this range cannot be seen. */
   lost(from: Key, to: Key): void {
+    if (from.oid === 0) this.shared.isLost = true;
     if (from.oid <= this.#object.oid) this.#object.gap = true;
     this.#gapUntil = Math.max(this.#gapUntil, to.oid);
   }
@@ -191,6 +206,16 @@ export class ItemCheck {
     return extentItemProblem(this.#core, this.#superblock, key, value, valueLength) === null
       ? extentFound(this.#core, key, value)
       : null;
+  }
+
+  /** The object of the last item has a shared block: its inode must say so. */
+  sharesBlocks(): void {
+    const object = this.#object;
+    if (!object.hasInode || (object.flags & INODE_SHARED) !== 0 || object.flagsTold) return;
+    object.flagsTold = true;
+    this.#errors.add("DFS-FSCK-SHARED-FLAG", "A file with shared blocks does not say so", {
+      ino: object.oid,
+    });
   }
 
   /** Adds an object to a table, for a further window; nothing is reported. */
@@ -333,6 +358,7 @@ export class ItemCheck {
     this.#count("objects", 1);
     object.hasInode = true;
     const problem = inodeProblem(this.#core, key, value, valueLength);
+    object.flagsTold = problem !== null;
     if (problem !== null) {
       table.addUnknown(key.oid);
       this.#invalid("DFS-FSCK-INODE", "An inode", problem, key);
@@ -341,6 +367,7 @@ export class ItemCheck {
     const { view } = this.#core;
     object.mode = view.getUint32(value + INODE_MODE, true);
     object.nlink = view.getUint32(value + INODE_NLINK, true);
+    object.flags = view.getUint32(value + INODE_FLAGS, true);
     object.size = getU64(view, value + INODE_SIZE);
     object.blocks = getU64(view, value + INODE_BLOCKS);
     object.entriesStated = view.getUint32(value + INODE_ENTRIES, true);

@@ -7,6 +7,7 @@ import type { Device, Done } from "../../host/device/device.ts";
 import type { SimulatedDevice } from "../../host/device/simulated_device.ts";
 import { geometryFor } from "../../host/format/geometry.ts";
 import { FileData } from "../../host/fs/file_data.ts";
+import { SharedRuns } from "../../host/fs/shared_runs.ts";
 import { Journal } from "../../host/journal/journal.ts";
 import { Space } from "../../host/store/space.ts";
 import { Store } from "../../host/store/store.ts";
@@ -202,6 +203,13 @@ patched(
   "convertRun",
   () => function silent(): void {},
   () => caught("data in kept space that the journal does not wait for", {}),
+);
+
+patched(
+  SharedRuns.prototype,
+  "add",
+  () => function uncounted(): void {},
+  () => caught("a clone that does not count", {}),
 );
 
 patched(

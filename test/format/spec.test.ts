@@ -20,6 +20,7 @@ import * as journal from "../../host/format/journal_record.ts";
 import * as key from "../../host/format/key.ts";
 import * as page from "../../host/format/page_pointer.ts";
 import * as region from "../../host/format/region.ts";
+import * as sharedRun from "../../host/format/shared_run.ts";
 import { encodeSuperblock, type Superblock } from "../../host/format/superblock.ts";
 import * as xattr from "../../host/format/xattr.ts";
 import { COMMIT_BYTES_MAX } from "../../host/journal/journal.ts";
@@ -153,6 +154,10 @@ t.test("SPEC: offsets are those of the code", async (t) => {
       "EXTENT_UNWRITTEN_BLOCKS_MAX",
     ]),
   });
+  checkConstants(t, "5.9", sharedRun, {
+    prefix: "SHARED_",
+    required: offsetsOf(sharedRun, "SHARED_", ["SHARED_BYTES"]),
+  });
   checkConstants(t, "6", region, {
     prefix: "REGION_",
     required: offsetsOf(region, "REGION_", [
@@ -182,6 +187,7 @@ t.test("SPEC: lengths and limits are those of the code", async (t) => {
   t.equal(end("4.2"), 20);
   t.equal(end("4.4"), page.POINTER_BYTES);
   t.equal(end("4.5"), page.ROOT_BYTES);
+  t.equal(end("5.9"), sharedRun.SHARED_BYTES);
   t.equal(end("6"), region.REGION_BYTES);
   t.equal(end("7.1"), journal.COMMIT_HEADER_BYTES);
   t.match(section("4.1"), `0x${page.PAGE_MAGIC.toString(16)}`);

@@ -527,6 +527,10 @@ export class PlainFileSystem implements FileSystem {
     return -EINVAL;
   }
 
+  copyRange(_f: number, _o: number, _t: number, _p: number, _n: number, done: Done): void {
+    done(-EINVAL);
+  }
+
   seek(): number {
     return -EINVAL;
   }

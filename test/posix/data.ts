@@ -8,7 +8,9 @@ import {
   openSync,
   readFileSync,
   readvSync,
+  statfsSync,
   statSync,
+  unlinkSync,
   writeFileSync,
   writeSync,
   writevSync,
@@ -283,6 +285,44 @@ print(first, len(d), d == b"b" * 8192 + b"d" * 4096 + b"b" * 53248 + b"d" * 6553
             done += step;
           }
           t.ok(readAt(to, 7, 2 * MIB).equals(model.subarray(1000, 1000 + 2 * MIB)));
+        });
+      });
+    },
+  },
+  {
+    name: "copy_file_range() of whole files shares blocks until they are written",
+    notOnTmpfs: "it copies",
+    run(dir, t) {
+      const model = pattern(24 * MIB + 77, 41);
+      writeFileSync(`${dir}/a`, model);
+      withFile(`${dir}/a`, "r+", (from) => {
+        fsyncSync(from);
+        const before = statfsSync(dir);
+        withFile(`${dir}/b`, "w+", (to) => {
+          for (let done = 0; done < model.length; ) {
+            const step = copyFileRange(
+              { fd: from, offset: done },
+              { fd: to, offset: done },
+              1 << 30,
+            );
+            t.ok(step > 0);
+            if (step <= 0) break;
+            done += step;
+          }
+          fsyncSync(to);
+          const after = statfsSync(dir);
+          t.ok((before.bavail - after.bavail) * before.bsize < 2 * MIB, "no space is taken");
+          t.equal(fstatSync(to).blocks, fstatSync(from).blocks);
+          t.ok(readAt(to, 0, 25 * MIB).equals(model));
+          const changed = Buffer.from(model);
+          pattern(MIB, 42).copy(changed, 5 * MIB + 3);
+          writeAt(from, 5 * MIB + 3, pattern(MIB, 42));
+          t.ok(readAt(to, 0, 25 * MIB).equals(model), "the copy does not change");
+          fsyncSync(from);
+          t.ok(readAt(from, 0, 25 * MIB).equals(changed));
+          t.ok(readAt(to, 0, 25 * MIB).equals(model));
+          unlinkSync(`${dir}/a`);
+          t.ok(readAt(to, 0, 25 * MIB).equals(model), "also when the original is gone");
         });
       });
     },

@@ -3,6 +3,7 @@
  * orphan. Made through the file system, so that what tools say about it is what they will say about real ones.
  */
 import { Prng } from "../../host/base/prng.ts";
+import type { Task } from "../../host/base/task.ts";
 import type { MemoryDevice } from "../../host/device/memory_device.ts";
 import type { SparseBytes } from "../../host/device/sparse_bytes.ts";
 import {
@@ -91,6 +92,27 @@ export class Calls {
     change.set = SET_SIZE;
     change.size = size;
     this.#run(() => this.fs.setAttributes(ino, change, this.out));
+  }
+
+  /** Copies a range; returns the bytes copied. */
+  clone(
+    from: number,
+    fromOffset: number,
+    to: number,
+    toOffset: number,
+    byteLength: number,
+  ): number {
+    const { engine, fs } = this;
+    return engine.run(
+      (function* (): Task<number> {
+        return yield (resume) => fs.copyRange(from, fromOffset, to, toOffset, byteLength, resume);
+      })(),
+    );
+  }
+
+  /** Keeps space for a range, and grows the file. */
+  allocate(ino: number, offset: number, byteLength: number): void {
+    this.#run(() => this.fs.fallocate(ino, 0, offset, byteLength));
   }
 
   setXattr(ino: number, name: string, value: Uint8Array): void {
@@ -205,6 +227,14 @@ export function fill(calls: Calls): Record<string, number> {
   calls.setXattr(inos["attributes"], "user.empty", new Uint8Array(0));
   calls.setXattr(inos["attributes"], "user.long", bytesOf(9000, 6));
   calls.setXattr(inos["dir"], "user.dir", bytesOf(2048, 7));
+  inos["cloned"] = calls.file(ROOT_INO, "cloned");
+  calls.write(inos["cloned"], 0, bytesOf(2 << 20, 9));
+  inos["clone"] = calls.file(ROOT_INO, "clone");
+  calls.clone(inos["cloned"], 0, inos["clone"], 0, 2 << 20);
+  inos["clone of it"] = calls.file(ROOT_INO, "clone of it");
+  calls.clone(inos["clone"], 0, inos["clone of it"], 1 << 20, 2 << 20);
+  inos["kept"] = calls.file(ROOT_INO, "kept");
+  calls.allocate(inos["kept"], 4096, 1 << 20);
   inos["many"] = calls.directory(ROOT_INO, "many");
   for (let index = 0; index < 400; index++) calls.file(inos["many"], `file number ${index}`);
   return inos;

@@ -13,6 +13,7 @@ import { loadCore } from "../../host/core/load.ts";
 import type { Device } from "../../host/device/device.ts";
 import { type CrashMode, SimulatedDevice } from "../../host/device/simulated_device.ts";
 import type { SparseBytes } from "../../host/device/sparse_bytes.ts";
+import { type CopiedRange, FileClone } from "../../host/fs/file_clone.ts";
 import {
   AttributeChange,
   Attributes,
@@ -47,6 +48,26 @@ const TURNS_MAX = 2_000_000;
 const TRACE_LINES_SHOWN = 60;
 const FILE_BYTES_MAX = 512 << 10;
 const PAYLOAD_BLOCKS = 32;
+
+type CopyWatcher = (range: CopiedRange, copied: number, bytes: Uint8Array | null) => void;
+
+/** Hears of each step of a copy when it has been applied. */
+let copyWatcher: CopyWatcher = () => {};
+const copySources = new Map<number, FileModel>();
+
+const { cloneOnce, writeOnce } = FileClone.prototype;
+FileClone.prototype.cloneOnce = function watched(range: CopiedRange): number {
+  const copied = cloneOnce.call(this, range);
+  if (copied > 0) copyWatcher(range, copied, null);
+  return copied;
+};
+FileClone.prototype.writeOnce = function watched(to, toOffset, address, byteLength): number {
+  const written = writeOnce.call(this, to, toOffset, address, byteLength);
+  const { bytes } = getMachines().work.core;
+  const range = { from: 0, fromOffset: 0, to, toOffset, byteLength };
+  if (written > 0) copyWatcher(range, written, bytes.slice(address, address + written));
+  return written;
+};
 
 /** What a run found to be wrong. */
 export class SimulationFailure extends Error {
@@ -274,6 +295,16 @@ export class Calls {
       () => this.fs.fallocate(ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, byteLength),
       applied,
     );
+  }
+
+  *clone(
+    from: number,
+    fromOffset: number,
+    to: number,
+    toOffset: number,
+    byteLength: number,
+  ): Task<number> {
+    return yield (resume) => this.fs.copyRange(from, fromOffset, to, toOffset, byteLength, resume);
   }
 
   /** fallocate(2) in a mode that keeps space. */
@@ -859,6 +890,7 @@ class Client {
       [2, () => this.#removeXattr()],
       [6, () => this.#punch()],
       [5, () => this.#keep()],
+      [7, () => this.#clone()],
       [4, () => this.#read()],
       [2, () => this.#checkpoint()],
       [2, () => this.#setMode()],
@@ -1266,6 +1298,40 @@ class Client {
       if (!keepSize) model?.grow(this.#model.tick, offset + length);
     });
     this.#note(`${zero ? "zero" : "keep"} ${ino} ${offset}+${length} mode ${mode}`, result);
+  }
+
+  /** Copies a range, from aligned offsets to aligned ones mostly, so that blocks are shared. */
+  *#clone(): Task<void> {
+    const prng = this.#prng;
+    const to = this.#file();
+    const from = prng.below(6) === 0 ? to : this.#pick([...this.#model.files.keys()]);
+    if (from === undefined || to === undefined) return;
+    const source = this.#model.files.get(from) as FileModel;
+    const { size } = source;
+    let fromOffset = prng.below(3) === 0 ? 0 : prng.below(size + 1);
+    let toOffset = prng.below(3) === 0 ? 0 : prng.below(FILE_BYTES_MAX - 200_000);
+    if (prng.below(4) > 0) {
+      fromOffset -= fromOffset % 4096;
+      toOffset -= toOffset % 4096;
+    }
+    let length = prng.below(4) === 0 ? FILE_BYTES_MAX - toOffset : 1 + prng.below(150_000);
+    if (from === to) length = Math.min(length, Math.abs(fromOffset - toOffset));
+    const model = this.#model;
+    // The source may lose its last name meanwhile.
+    copySources.set(from, source);
+    copyWatcher = (range, copied, bytes) => {
+      model.tick += 1;
+      const end = range.fromOffset + copied;
+      const contents = copySources.get(range.from)?.contents(model.tick);
+      const part = bytes ?? contents?.subarray(range.fromOffset, end);
+      if (part !== undefined) model.files.get(range.to)?.write(model.tick, range.toOffset, part);
+    };
+    this.#fs.remember(from, 1);
+    this.#fs.remember(to, 1);
+    const result = yield* this.#calls.clone(from, fromOffset, to, toOffset, length);
+    this.#fs.forget(from, 1);
+    this.#fs.forget(to, 1);
+    this.#note(`clone ${from} ${fromOffset}+${length} to ${to} ${toOffset}`, result);
   }
 
   *#read(): Task<void> {

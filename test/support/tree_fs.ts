@@ -533,6 +533,10 @@ export class TreeFs implements FileSystem {
     return status;
   }
 
+  copyRange(_f: number, _o: number, _t: number, _p: number, _n: number, done: Done): void {
+    done(-EOPNOTSUPP);
+  }
+
   fallocate(ino: number, mode: number, offset: number, byteLength: number): number {
     this.#mayRetry();
     const node = this.#nodes.get(ino);

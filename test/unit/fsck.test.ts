@@ -28,6 +28,7 @@ const DENTRY = 5;
 const EXTENT = 6;
 const INLINE = 7;
 const ORPHAN = 8;
+const SHARED = 9;
 const FILES = 1;
 const SPACE = 2;
 
@@ -89,8 +90,8 @@ t.test("fsck finds nothing in a volume with one of everything, and counts it", a
     inlineFiles: 1,
     orphans: 1,
     xattrs: 4,
-    names: 416,
-    dataBlocks: 778,
+    names: 420,
+    dataBlocks: 2570,
   });
 });
 
@@ -569,6 +570,41 @@ const cases: Case[] = [
       editor.flip(u64(new DataView((extent?.value ?? new Uint8Array(24)).buffer), 16) + 1, 77);
     },
     codes: ["DFS-FSCK-DATA"],
+  },
+  {
+    name: "a run of shared blocks that overlaps another",
+    change: (editor) => {
+      const [run] = editor.items(FILES).filter(({ key }) => key.type === SHARED);
+      const offset = (run?.key.offset ?? 0) + 1;
+      editor.insertItem(
+        FILES,
+        { oid: 0, type: SHARED, offset },
+        new Uint8Array([1, 0, 0, 0, 2, 0, 0, 0]),
+      );
+    },
+    codes: ["DFS-FSCK-SHARED-RUN"],
+  },
+  {
+    name: "shared blocks with too small a count",
+    change: (editor) => {
+      const [run] = editor.items(FILES).filter(({ key }) => key.type === SHARED);
+      editor.editItem(FILES, run?.key ?? inode("dir"), (item) => item.setUint32(4, 2, true));
+    },
+    codes: ["DFS-FSCK-SHARED-COUNT"],
+  },
+  {
+    name: "shared blocks that nothing says are shared",
+    change: (editor) => {
+      for (const { key } of editor.items(FILES))
+        if (key.type === SHARED) editor.removeItem(FILES, key);
+    },
+    codes: ["DFS-FSCK-BLOCK-SHARED"],
+  },
+  {
+    name: "a file with shared blocks that does not say so",
+    change: (editor) =>
+      editor.editItem(FILES, inode("clone"), (item) => item.setUint32(84, 0, true)),
+    codes: ["DFS-FSCK-SHARED-FLAG"],
   },
   {
     name: "an orphan that has links",

@@ -47,6 +47,8 @@ function makeRig(options: { retryShare?: number; seed?: number } = {}) {
       read: (_, offset, byteLength) => later.push(`read ${offset} ${byteLength}`),
       fsync: (_, dataOnly) => later.push(`fsync ${dataOnly}`),
       sync: () => later.push("sync"),
+      copyRange: (_, fromOffset, to, toOffset, byteLength) =>
+        later.push(`copy ${fromOffset} to ${to} ${toOffset} ${byteLength}`),
       seek: (_, offset, whence) => {
         later.push(`seek ${offset} ${whence}`);
         return NO_REPLY;
@@ -255,13 +257,16 @@ t.test("negotiate() takes of what is wanted what is offered", (t) => {
 });
 
 t.test("dispatch: what the kernel learns by a refusal", (t) => {
-  const { run, dispatcher } = makeRig();
+  const { run, dispatcher, later } = makeRig();
   t.equal(run(abi.FUSE_FLUSH, 1, 0, 0, 0, 0, 0, 0), -ENOSYS);
   t.equal(run(abi.FUSE_OPEN, 1, 0, 0), -ENOSYS);
   t.equal(run(abi.FUSE_OPENDIR, 1, 0, 0), -ENOSYS);
   t.equal(run(abi.FUSE_CREATE, 1, 0, 0o100644, 0, 0, "a\0"), -ENOSYS, "files are made by MKNOD");
   t.equal(run(abi.FUSE_ACCESS, 1, 0, 0), -ENOSYS);
-  t.equal(run(abi.FUSE_COPY_FILE_RANGE, 1, ...new Array<number>(14).fill(0)), -ENOSYS);
+  const copy = [0, 0, 4096, 0, 9, 0, 0, 0, 8192, 0, 1 << 20, 0];
+  t.equal(run(abi.FUSE_COPY_FILE_RANGE, 1, ...copy, 0, 0), NO_REPLY);
+  t.equal(later.at(-1), "copy 4096 to 9 8192 1048576");
+  t.equal(run(abi.FUSE_COPY_FILE_RANGE, 1, ...copy, 1, 0), -EINVAL, "flags");
   t.equal(run(abi.FUSE_IOCTL, 1, 0, 0, 0, 0x1234, 0, 0, 0, 0), -ENOTTY);
   t.equal(run(200, 1), -ENOSYS);
   t.equal(run(7, 1), -ENOSYS, "a gap in the opcodes");
