@@ -5,9 +5,17 @@
 import type { ErrorRecord } from "./cli_error.ts";
 
 export interface ControlRequest {
-  readonly method: "ping" | "status" | "stats" | "unmount";
+  readonly method: "ping" | "status" | "stats" | "unmount" | "remount";
   /** For unmount: detach although the directory is in use. */
   readonly lazy?: boolean;
+  /**
+   * For remount. The kernel's flags are the command's to change, in between: a daemon must accept changes before the
+   * kernel lets them through, and refuse them only when the kernel has handed over what it holds. "undo" goes back to
+   * what was before "prepare".
+   */
+  readonly stage?: "prepare" | "finish" | "undo";
+  /** For remount: as after -o. */
+  readonly options?: string;
 }
 
 export type ControlReply =
@@ -36,7 +44,7 @@ export function decodeRequest(line: string): ControlRequest | string {
     return "not JSON";
   }
   if (typeof value !== "object" || value === null) return "not an object";
-  const { method, lazy } = value as { method?: unknown; lazy?: unknown };
+  const { method, lazy, stage, options } = value as Record<string, unknown>;
   if (lazy !== undefined && typeof lazy !== "boolean") return "lazy is not a boolean";
   switch (method) {
     case "ping":
@@ -44,6 +52,10 @@ export function decodeRequest(line: string): ControlRequest | string {
     case "stats":
     case "unmount":
       return lazy === undefined ? { method } : { method, lazy };
+    case "remount":
+      if (typeof options !== "string") return "options is not a string";
+      if (stage !== "prepare" && stage !== "finish" && stage !== "undo") return "unknown stage";
+      return { method, stage, options };
     default:
       return "unknown method";
   }

@@ -12,17 +12,18 @@ import { MessageChannel, Worker } from "node:worker_threads";
 import { isDeno } from "../base/runtime.ts";
 import { wakeReactor } from "../reactor/uring_reactor.ts";
 import type { ErrorRecord } from "./cli_error.ts";
-import { CliError, toCliError } from "./cli_error.ts";
+import { CliError, toCliError, usageError } from "./cli_error.ts";
 import type { ControlRequest } from "./control_protocol.ts";
 import { ControlServer } from "./control_server.ts";
 import { detach } from "./detach.ts";
-import type { EngineSettings, FromEngine, ToEngine } from "./engine_messages.ts";
+import type { EngineChange, EngineSettings, FromEngine, ToEngine } from "./engine_messages.ts";
 import { ExitCode } from "./exit_codes.ts";
 import type { Invocation } from "./invocation.ts";
 import { Log } from "./log.ts";
 import type { MountChoices } from "./mount_options.ts";
-import { parseMountOptions } from "./mount_options.ts";
+import { CHANGEABLE, OPTION_OF, parseMountOptions, parseRemountOptions } from "./mount_options.ts";
 import { FILE_SYSTEM_TYPE, mountAt } from "./mount_table.ts";
+import { MountWatcher } from "./mount_watcher.ts";
 import type { Output } from "./output.ts";
 import { packageVersion, siblingModule } from "./program.ts";
 import { controlPath, makeRuntimeDirectory } from "./runtime_paths.ts";
@@ -70,6 +71,11 @@ export interface MountReport {
   readonly since: string;
   readonly readOnly: boolean;
   readonly devices: readonly string[];
+}
+
+/** What a remount answers. */
+export interface RemountReport extends MountReport {
+  readonly pool: string;
 }
 
 /** `dynamicfs daemon`, started by `mount`: serves, and tells a pipe when it is ready or why not. */
@@ -125,6 +131,11 @@ export function serve(options: ServeOptions): Promise<ExitCode> {
 
 class DaemonControl {
   readonly #options: ServeOptions;
+  /** As they are now, and as they were before the remount under way. */
+  #choices: MountChoices;
+  #choicesBefore: MountChoices;
+  #pool = "";
+  #watcher: MountWatcher | null = null;
   readonly #since = new Date().toISOString();
   readonly #queries = new Map<number, (result: unknown) => void>();
   #queryCount = 0;
@@ -137,6 +148,8 @@ class DaemonControl {
 
   constructor(options: ServeOptions) {
     this.#options = options;
+    this.#choices = options.choices;
+    this.#choicesBefore = options.choices;
   }
 
   async run(): Promise<ExitCode> {
@@ -158,6 +171,7 @@ class DaemonControl {
       log.write("error", "engine-crashed", { cause });
       await this.#removeDeadMount();
     }
+    this.#watcher?.release();
     for (const resolve of this.#queries.values()) resolve(null);
     if (this.#server !== undefined) await this.#server.close({ ended: true, error });
     for (const { signal, listener } of listeners) process.off(signal, listener);
@@ -200,6 +214,10 @@ class DaemonControl {
             this.#post = postTo(port1, message.wakeFd);
             this.#onMounted(server, message.pool).catch(reject);
             break;
+          case "moved":
+            this.#post = postTo(port1, message.wakeFd);
+            this.#post({ type: "moved" });
+            break;
         }
       });
       worker.on("error", reject);
@@ -214,6 +232,8 @@ class DaemonControl {
   async #onMounted(server: ControlServer, pool: string): Promise<void> {
     const { log, mountPoint, onMounted, specs } = this.#options;
     this.#mounted = true;
+    this.#pool = pool;
+    if (this.#choices.autoUnmount) this.#watcher = new MountWatcher(mountPoint);
     await server.listen();
     this.#server = server;
     log.write("info", "mounted", { mountPoint, pool, devices: specs, version: packageVersion() });
@@ -232,7 +252,39 @@ class DaemonControl {
       case "unmount":
         await this.#unmount({ lazy: request.lazy ?? false });
         return null;
+      case "remount":
+        return await this.#remount(request.stage ?? "prepare", request.options ?? "");
     }
+  }
+
+  /** See ControlRequest. @throws {CliError} Exit code 2 for what a mount cannot change. */
+  async #remount(stage: "prepare" | "finish" | "undo", options: string): Promise<RemountReport> {
+    const given = parseRemountOptions([options]);
+    const fixed = Object.keys(OPTION_OF) as (keyof MountChoices)[];
+    for (const name of fixed) {
+      if (given[name] === undefined || given[name] === this.#choices[name]) continue;
+      throw usageError(
+        `-o ${OPTION_OF[name]}`,
+        "a remount cannot change it; unmount, and mount with it",
+      );
+    }
+    if (stage === "prepare") this.#choicesBefore = this.#choices;
+    const wanted = { ...this.#choices };
+    for (const name of CHANGEABLE) {
+      wanted[name] = stage === "undo" ? this.#choicesBefore[name] : (given[name] ?? wanted[name]);
+    }
+    if (stage === "prepare") wanted.readOnly = this.#choices.readOnly && wanted.readOnly;
+    await this.#changeEngine(wanted);
+    this.#choices = wanted;
+    this.#options.log.write("info", "remounted", { stage, options });
+    return { ...this.#report(), pool: this.#pool };
+  }
+
+  async #changeEngine(wanted: MountChoices): Promise<void> {
+    const { readOnly, noAtime, sync, dirSync } = wanted;
+    const change: EngineChange = { readOnly, noAtime, sync, dirSync };
+    const error = await this.#ask((id) => ({ type: "remount", id, change }));
+    if (error !== null) throw CliError.fromRecord(error as ErrorRecord);
   }
 
   #report(): MountReport {
@@ -241,31 +293,44 @@ class DaemonControl {
       pid: process.pid,
       version: packageVersion(),
       since: this.#since,
-      readOnly: this.#options.choices.readOnly,
+      readOnly: this.#choices.readOnly,
       devices: this.#options.specs,
     };
   }
 
   #query(what: "status" | "stats"): Promise<unknown> {
+    return this.#ask((id) => ({ type: "query", id, what }), {
+      ms: ANSWER_MS_MAX,
+      error: () =>
+        new CliError({
+          exitCode: ExitCode.cancelled,
+          what: `cannot get ${what}`,
+          why: `the engine did not answer within ${ANSWER_MS_MAX / 1000} s`,
+          code: "engine-silent",
+        }),
+    });
+  }
+
+  /** Asks the engine; without a limit it may take as long as it takes. */
+  #ask(
+    message: (id: number) => ToEngine,
+    limit?: { readonly ms: number; readonly error: () => CliError },
+  ): Promise<unknown> {
     const id = ++this.#queryCount;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#queries.delete(id);
-        reject(
-          new CliError({
-            exitCode: ExitCode.cancelled,
-            what: `cannot get ${what}`,
-            why: `the engine did not answer within ${ANSWER_MS_MAX / 1000} s`,
-            code: "engine-silent",
-          }),
-        );
-      }, ANSWER_MS_MAX);
+      const timer =
+        limit === undefined
+          ? undefined
+          : setTimeout(() => {
+              this.#queries.delete(id);
+              reject(limit.error());
+            }, limit.ms);
       this.#queries.set(id, (result) => {
         clearTimeout(timer);
         this.#queries.delete(id);
         resolve(result);
       });
-      this.#post({ type: "query", id, what });
+      this.#post(message(id));
     });
   }
 

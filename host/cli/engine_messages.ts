@@ -7,6 +7,9 @@ import type { ErrorRecord } from "./cli_error.ts";
 import type { LogFields, LogLevel } from "./log.ts";
 import type { MountChoices } from "./mount_options.ts";
 
+/** What the engine can change while it is mounted. */
+export type EngineChange = Partial<Pick<MountChoices, "readOnly" | "noAtime" | "sync" | "dirSync">>;
+
 /** How the engine's thread is started. */
 export interface EngineSettings {
   readonly specs: readonly string[];
@@ -21,6 +24,10 @@ export interface EngineSettings {
 
 export type ToEngine =
   | { readonly type: "query"; readonly id: number; readonly what: "status" | "stats" }
+  /** Answered with an error record or null. Read-only is answered when everything is on the devices. */
+  | { readonly type: "remount"; readonly id: number; readonly change: EngineChange }
+  /** The eventfd that was used before `moved` is not any more. */
+  | { readonly type: "moved" }
   /** End although the kernel still has the mount: the last resort. */
   | { readonly type: "stop" };
 
@@ -33,6 +40,8 @@ export type FromEngine =
     }
   /** The directory serves. */
   | { readonly type: "mounted"; readonly wakeFd: number | null; readonly pool: string }
+  /** The engine was opened anew and sleeps at another eventfd. */
+  | { readonly type: "moved"; readonly wakeFd: number | null }
   | { readonly type: "answer"; readonly id: number; readonly result: unknown }
   /** All is on the devices and they are closed, or `error` says why not; the thread ends. */
   | { readonly type: "ended"; readonly error: ErrorRecord | null };

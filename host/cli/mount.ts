@@ -11,15 +11,20 @@ import { ExitCode } from "./exit_codes.ts";
 import type { Invocation } from "./invocation.ts";
 import { Log, openLog } from "./log.ts";
 import type { MountChoices } from "./mount_options.ts";
-import { formatMountOptions, parseMountOptions } from "./mount_options.ts";
+import { formatMountOptions, isRemount, parseMountOptions } from "./mount_options.ts";
 import { canonicalMountPoint, FILE_SYSTEM_TYPE, isStale, mountAt } from "./mount_table.ts";
 import type { Output } from "./output.ts";
 import { programCommand } from "./program.ts";
 import { defaultLogPath } from "./runtime_paths.ts";
 import { memoryBytesOf } from "./sizes.ts";
 
-/** `dynamicfs mount DEV… DIR` */
+/** `dynamicfs mount DEV… DIR`, `dynamicfs mount -o remount,… DIR` */
 export async function mount(invocation: Invocation, output: Output): Promise<ExitCode> {
+  if (isRemount(invocation.list("options"))) return await changeMount(invocation, output);
+  if (invocation.many("DEV").length === 0) {
+    const usage = "dynamicfs mount DEV… DIR, or dynamicfs mount -o remount,… DIR";
+    throw usageError("mount", `DEV is missing: ${usage}`, "dynamicfs mount --help");
+  }
   const options = parseMountOptions(invocation.list("options"));
   const choices: MountChoices = {
     ...options,
@@ -47,6 +52,24 @@ export async function mount(invocation: Invocation, output: Output): Promise<Exi
     output.envelope("dynamicfs.mount/1", { pool, mountPoint, pid, devices });
   } else {
     output.detail(`${pool} is mounted on ${mountPoint}, served by process ${pid}`);
+  }
+  return ExitCode.ok;
+}
+
+async function changeMount(invocation: Invocation, output: Output): Promise<ExitCode> {
+  const { remount } = await import("./remount.ts");
+  const directory = invocation.one("DIR");
+  const readOnly = invocation.is("read-only") ? ["ro"] : [];
+  const optionLists = [...invocation.list("options"), ...readOnly];
+  const report = await remount({ directory, optionLists, dryRun: invocation.is("dry-run") });
+  if (report === null) {
+    output.message(`would remount ${directory}`);
+  } else if (output.machine) {
+    const { pool, mountPoint, pid, devices } = report;
+    output.envelope("dynamicfs.mount/1", { pool, mountPoint, pid, devices });
+  } else {
+    const mode = report.readOnly ? "read-only" : "read-write";
+    output.detail(`${report.pool} on ${report.mountPoint} is remounted, ${mode}`);
   }
   return ExitCode.ok;
 }

@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { toCliError, usageError } from "./cli_error.ts";
 import type { Command } from "./command.ts";
 import { ExitCode } from "./exit_codes.ts";
-import { parseMountOptions } from "./mount_options.ts";
+import { isRemount, parseMountOptions, parseRemountOptions } from "./mount_options.ts";
 import type { Output } from "./output.ts";
 
 /** What our helper script puts before mount's arguments. */
@@ -78,16 +78,28 @@ export function parseHelperCall(words: readonly string[]): HelperCall {
   return { source, directory, optionLists, fake, sloppy };
 }
 
-/** Mounts, and returns when the directory is ready. */
+/** Mounts, or changes what is mounted, and returns when the directory is ready. */
 export async function mountAsHelper(words: readonly string[], output: Output): Promise<ExitCode> {
   try {
     const call = parseHelperCall(words);
-    const choices = parseMountOptions(call.optionLists, { sloppy: call.sloppy });
+    const { optionLists, sloppy, directory } = call;
+    if (isRemount(optionLists)) {
+      if (call.fake) parseRemountOptions(optionLists, { sloppy });
+      else
+        await (await import("./remount.ts")).remount({
+          directory,
+          optionLists,
+          sloppy,
+          complete: true,
+        });
+      return ExitCode.ok;
+    }
+    const choices = parseMountOptions(optionLists, { sloppy });
     if (call.fake) return ExitCode.ok;
     const { mountInBackground } = await import("./mount.ts");
     await mountInBackground({
       devices: [call.source],
-      directory: call.directory,
+      directory,
       choices,
       log: undefined,
     });

@@ -2,6 +2,7 @@
  * Mount options, as after `-o` and in /etc/fstab. What we honour, what means nothing to us, and what we refuse because
  * ignoring it would break a promise.
  */
+import { type FindAccount, findAccount } from "./accounts.ts";
 import { usageError } from "./cli_error.ts";
 import { nearest } from "./nearest.ts";
 
@@ -11,13 +12,65 @@ export interface MountChoices {
   readonly noDev: boolean;
   readonly noExec: boolean;
   readonly noAtime: boolean;
+  /** Every change, or every change of names, is durable when its call returns. */
+  readonly sync: boolean;
+  readonly dirSync: boolean;
   /** Users other than the one who mounts may enter. */
   readonly allowOther: boolean;
+  /** The owner that every object is shown with; null: its own. */
+  readonly uid: number | null;
+  readonly gid: number | null;
+  /** Permission bits that are not shown: of files and the like, of directories. */
+  readonly fileMask: number;
+  readonly directoryMask: number;
+  /** The mount point is freed when its daemon dies. */
+  readonly autoUnmount: boolean;
   /** Shown as the source of the mount; null for the first device's path. */
   readonly source: string | null;
   /** As given, unparsed; null for the default. */
   readonly memory: string | null;
 }
+
+const DEFAULTS: MountChoices = {
+  readOnly: false,
+  noSuid: false,
+  noDev: false,
+  noExec: false,
+  noAtime: false,
+  sync: false,
+  dirSync: false,
+  allowOther: false,
+  uid: null,
+  gid: null,
+  fileMask: 0,
+  directoryMask: 0,
+  autoUnmount: false,
+  source: null,
+  memory: null,
+};
+
+/** What a remount can change. */
+export const CHANGEABLE: readonly [
+  "readOnly",
+  "noSuid",
+  "noDev",
+  "noExec",
+  "noAtime",
+  "sync",
+  "dirSync",
+] = ["readOnly", "noSuid", "noDev", "noExec", "noAtime", "sync", "dirSync"];
+
+/** The option that a choice comes from, for messages. */
+export const OPTION_OF: Readonly<Partial<Record<keyof MountChoices, string>>> = {
+  allowOther: "allow_other",
+  uid: "uid",
+  gid: "gid",
+  fileMask: "fmask",
+  directoryMask: "dmask",
+  autoUnmount: "auto_unmount",
+  source: "fsname",
+  memory: "memory",
+};
 
 /** For mount(8), fstab(5) and systemd, not for a file system; or what holds anyway. */
 const WITHOUT_MEANING = new Set([
@@ -32,7 +85,6 @@ const WITHOUT_MEANING = new Set([
   "nofail",
   "fail",
   "_netdev",
-  "async",
   "default_permissions",
   "nolazytime",
   "nodiratime",
@@ -42,58 +94,103 @@ const WITHOUT_MEANING = new Set([
   "silent",
   "loud",
   "_rnetdev",
+  "nonempty",
+  "big_writes",
+  "kernel_cache",
+  "use_ino",
+  "readdir_ino",
 ]);
+
+/** The kernel tells them of a FUSE mount, and mount(8) gives them back to a remount. */
+const TOLD_BY_KERNEL = /^(user_id|group_id|rootmode|fd|max_read|blksize)=|^remount$/;
 
 /** Each is refused with its reason. */
 const REFUSED: Readonly<Record<string, string>> = {
-  remount: "a mount cannot be changed yet; unmount, and mount with the new options",
-  uid: "owners are those that the pool stores; use chown",
-  gid: "owners are those that the pool stores; use chgrp",
-  umask: "permissions are those that the pool stores; use chmod",
-  sync: "synchronous mounts are not offered; use fsync where it matters",
-  dirsync: "synchronous mounts are not offered; use fsync where it matters",
+  remount: "a remount takes only the mount point: dynamicfs mount -o remount,… DIR",
   strictatime: "access times are kept as relatime does, or not at all (noatime)",
   lazytime: "access times are kept as relatime does, or not at all (noatime)",
+  allow_root: "FUSE lets in the one who mounts, or everybody: allow_other",
   mand: "mandatory locks do not exist any more",
   bind: "bind mounts are made by mount(8)",
 };
 
-const SWITCHES = [
-  "ro",
-  "rw",
-  "suid",
-  "nosuid",
-  "dev",
-  "nodev",
-  "exec",
-  "noexec",
-  "atime",
-  "noatime",
-  "relatime",
-  "norelatime",
-  "allow_other",
+/** Options without a value, and what each sets. */
+const SWITCHES: Readonly<Record<string, Partial<MountChoices>>> = {
+  ro: { readOnly: true },
+  rw: { readOnly: false },
+  suid: { noSuid: false },
+  nosuid: { noSuid: true },
+  dev: { noDev: false },
+  nodev: { noDev: true },
+  exec: { noExec: false },
+  noexec: { noExec: true },
+  atime: { noAtime: false },
+  noatime: { noAtime: true },
+  relatime: { noAtime: false },
+  norelatime: { noAtime: false },
+  sync: { sync: true },
+  async: { sync: false },
+  dirsync: { dirSync: true },
+  nodirsync: { dirSync: false },
+  allow_other: { allowOther: true },
+  auto_unmount: { autoUnmount: true },
+};
+const WITH_VALUE = [
+  "uid",
+  "gid",
+  "umask",
+  "fmask",
+  "dmask",
+  "fsname",
+  "subtype",
+  "memory",
 ] as const;
-const WITH_VALUE = ["fsname", "subtype", "memory"] as const;
+
+export interface ParseMountOptions {
+  /** Whether unknown options are ignored (mount -s). */
+  readonly sloppy?: boolean;
+  readonly findAccount?: FindAccount;
+}
 
 /**
  * @param lists Values of `-o`: options separated by commas; a later one wins over an earlier one.
- * @param sloppy Whether unknown options are ignored (mount -s).
- * @throws {CliError} Exit code 2 for an option that is unknown or refused.
+ * @throws {CliError} Exit code 2 for an option that is unknown or refused, or for a bad value.
  */
 export function parseMountOptions(
   lists: readonly string[],
-  { sloppy = false }: { sloppy?: boolean } = {},
+  options: ParseMountOptions = {},
 ): MountChoices {
-  const choices = {
-    readOnly: false,
-    noSuid: false,
-    noDev: false,
-    noExec: false,
-    noAtime: false,
-    allowOther: false,
-    source: null as string | null,
-    memory: null as string | null,
-  };
+  return { ...DEFAULTS, ...given(lists, options) };
+}
+
+/** Whether the options ask for a change of what is mounted. */
+export function isRemount(lists: readonly string[]): boolean {
+  return lists.some((list) => list.split(",").includes("remount"));
+}
+
+/**
+ * The options of a remount: what is given, and nothing else.
+ *
+ * @throws {CliError} As parseMountOptions.
+ */
+export function parseRemountOptions(
+  lists: readonly string[],
+  options: ParseMountOptions = {},
+): Partial<MountChoices> {
+  const own = lists.map((list) =>
+    list
+      .split(",")
+      .filter((option) => !TOLD_BY_KERNEL.test(option))
+      .join(","),
+  );
+  return given(own, options);
+}
+
+function given(
+  lists: readonly string[],
+  { sloppy = false, findAccount: find = findAccount }: ParseMountOptions,
+): Partial<MountChoices> {
+  let choices: Partial<MountChoices> = {};
   for (const option of lists.flatMap((list) => list.split(","))) {
     const [name = "", ...rest] = option.split("=");
     const value = rest.length === 0 ? undefined : rest.join("=");
@@ -102,68 +199,91 @@ export function parseMountOptions(
     if (refusal !== undefined) throw usageError(`-o ${option}`, refusal);
     if ((WITH_VALUE as readonly string[]).includes(name)) {
       if (value === undefined || value === "") throw usageError(`-o ${name}`, "it needs a value");
-      if (name === "fsname") choices.source = value;
-      if (name === "memory") choices.memory = value;
+      choices = { ...choices, ...withValue(name as (typeof WITH_VALUE)[number], value, find) };
       continue;
     }
-    switch (value === undefined ? name : "") {
-      case "ro":
-        choices.readOnly = true;
-        break;
-      case "rw":
-        choices.readOnly = false;
-        break;
-      case "suid":
-        choices.noSuid = false;
-        break;
-      case "nosuid":
-        choices.noSuid = true;
-        break;
-      case "dev":
-        choices.noDev = false;
-        break;
-      case "nodev":
-        choices.noDev = true;
-        break;
-      case "exec":
-        choices.noExec = false;
-        break;
-      case "noexec":
-        choices.noExec = true;
-        break;
-      case "noatime":
-        choices.noAtime = true;
-        break;
-      case "atime":
-      case "relatime":
-      case "norelatime":
-        choices.noAtime = false;
-        break;
-      case "allow_other":
-        choices.allowOther = true;
-        break;
-      default:
-        if (!sloppy) throw unknownOption(option, name);
-    }
+    const change = value === undefined && Object.hasOwn(SWITCHES, name) ? SWITCHES[name] : null;
+    if (change != null) choices = { ...choices, ...change };
+    else if (!sloppy) throw unknownOption(option, name);
   }
   return choices;
 }
 
+function withValue(
+  name: (typeof WITH_VALUE)[number],
+  value: string,
+  find: FindAccount,
+): Partial<MountChoices> {
+  switch (name) {
+    case "uid":
+      return { uid: account("passwd", name, value, find) };
+    case "gid":
+      return { gid: account("group", name, value, find) };
+    case "umask":
+      return { fileMask: mask(name, value), directoryMask: mask(name, value) };
+    case "fmask":
+      return { fileMask: mask(name, value) };
+    case "dmask":
+      return { directoryMask: mask(name, value) };
+    case "fsname":
+      return { source: value };
+    case "memory":
+      return { memory: value };
+    case "subtype":
+      return {};
+  }
+}
+
+function account(
+  database: "passwd" | "group",
+  name: string,
+  value: string,
+  find: FindAccount,
+): number {
+  const id = find(database, value);
+  if (id !== null) return id;
+  const kind = database === "passwd" ? "user" : "group";
+  throw usageError(
+    `-o ${name}=${value}`,
+    /^[0-9]+$/.test(value) ? `ids go up to ${2 ** 32 - 2}` : `there is no such ${kind}`,
+  );
+}
+
+function mask(name: string, value: string): number {
+  if (/^[0-7]{1,4}$/.test(value) && Number.parseInt(value, 8) <= 0o777) {
+    return Number.parseInt(value, 8);
+  }
+  throw usageError(`-o ${name}=${value}`, "it is not an octal number of 0 to 777");
+}
+
 /** The same as a value of `-o`, to hand on to the daemon. */
-export function formatMountOptions(choices: MountChoices): string {
-  const options = [choices.readOnly ? "ro" : "rw"];
-  if (choices.noSuid) options.push("nosuid");
-  if (choices.noDev) options.push("nodev");
-  if (choices.noExec) options.push("noexec");
-  if (choices.noAtime) options.push("noatime");
-  if (choices.allowOther) options.push("allow_other");
-  if (choices.source !== null) options.push(`fsname=${choices.source}`);
-  if (choices.memory !== null) options.push(`memory=${choices.memory}`);
+export function formatMountOptions(choices: Partial<MountChoices>): string {
+  const options: string[] = [];
+  const add = (value: boolean | undefined, yes: string, no: string | null): void => {
+    if (value === true) options.push(yes);
+    else if (value === false && no !== null) options.push(no);
+  };
+  add(choices.readOnly, "ro", "rw");
+  add(choices.noSuid, "nosuid", "suid");
+  add(choices.noDev, "nodev", "dev");
+  add(choices.noExec, "noexec", "exec");
+  add(choices.noAtime, "noatime", "relatime");
+  add(choices.sync, "sync", "async");
+  add(choices.dirSync, "dirsync", "nodirsync");
+  add(choices.allowOther, "allow_other", null);
+  add(choices.autoUnmount, "auto_unmount", null);
+  const { uid, gid, fileMask, directoryMask, source, memory } = choices;
+  if (uid != null) options.push(`uid=${uid}`);
+  if (gid != null) options.push(`gid=${gid}`);
+  if (fileMask !== undefined) options.push(`fmask=${fileMask.toString(8)}`);
+  if (directoryMask !== undefined) options.push(`dmask=${directoryMask.toString(8)}`);
+  if (source != null) options.push(`fsname=${source}`);
+  if (memory != null) options.push(`memory=${memory}`);
   return options.join(",");
 }
 
 function unknownOption(option: string, name: string): Error {
-  const close = nearest(name, [...SWITCHES, ...WITH_VALUE, ...WITHOUT_MEANING]);
+  const close = nearest(name, [...Object.keys(SWITCHES), ...WITH_VALUE, ...WITHOUT_MEANING]);
   return usageError(
     `-o ${option}`,
     close === undefined

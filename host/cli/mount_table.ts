@@ -11,6 +11,8 @@ export interface MountEntry {
   readonly type: string;
   readonly source: string;
   readonly readOnly: boolean;
+  /** Of the mount, then of the file system. */
+  readonly options: readonly string[];
   /** Who mounted it, for FUSE; null for others. */
   readonly uid: number | null;
 }
@@ -24,6 +26,7 @@ export function readMounts(text?: string): MountEntry[] {
       type,
       source,
       readOnly: options.includes("ro"),
+      options,
       uid: user === undefined ? null : Number(user.slice("user_id=".length)),
     };
   });

@@ -152,7 +152,10 @@ export const COMMANDS: readonly Command[] = [
     ],
     effect: "write",
     schema: "dynamicfs.mount/1",
-    arguments: [DEVICES, { name: "DIR", complete: "directory", summary: "The mount point" }],
+    arguments: [
+      { ...DEVICES, optional: true },
+      { name: "DIR", complete: "directory", summary: "The mount point" },
+    ],
     flags: [
       OPTIONS,
       {
@@ -171,6 +174,7 @@ export const COMMANDS: readonly Command[] = [
         command: "dynamicfs mount ./a.img /mnt/tank -o ro,allow_other --memory 1G",
         does: "read-only, for all users, with more cache",
       },
+      { command: "dynamicfs mount -o remount,ro /mnt/tank", does: "change a mount's options" },
     ],
     load: async () => (await import("./mount.ts")).mount,
   },

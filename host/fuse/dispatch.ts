@@ -13,7 +13,18 @@
  * attributes of the directories, times after reads; size and times of files are its own while it buffers writes, and
  * st_blocks it asks for after each close. So no request needs a notification after it.
  */
-import { EFBIG, EINVAL, ENOENT, ENOSYS, ENOTTY, ENXIO, ERANGE, ESTALE } from "../base/errno.ts";
+import {
+  EFBIG,
+  EINVAL,
+  ENOENT,
+  ENOSYS,
+  ENOTTY,
+  ENXIO,
+  EOPNOTSUPP,
+  ERANGE,
+  EROFS,
+  ESTALE,
+} from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
 import type { Core } from "../core/core.ts";
 import {
@@ -149,6 +160,7 @@ import {
 } from "./protocol.ts";
 import { direntBytes, type Reply } from "./reply.ts";
 import type { Request } from "./request.ts";
+import type { Shown } from "./shown.ts";
 import type { FuseStats } from "./stats.ts";
 
 /** The request has no reply, or gets it later. */
@@ -164,6 +176,7 @@ const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
 const DOT = 0x2e;
+const ACL_PREFIX: Uint8Array = new TextEncoder().encode("system.posix_acl_");
 
 /** What later completions need of the session. Each call ends with a reply to the request as it is now. */
 export interface Later {
@@ -188,6 +201,8 @@ export class Dispatcher {
   readonly reply: Reply;
   readonly later: Later;
   readonly stats: FuseStats;
+  /** Null: owners and modes are shown as they are stored. */
+  readonly shown: Shown | null;
   /** By negotiation. */
   noOpen = true;
   noOpendir = true;
@@ -195,6 +210,10 @@ export class Dispatcher {
   extendedSetxattr = false;
   masks = false;
   writeback = false;
+  /** Mounted read-only after it was writable: the kernel refuses changes, and so do we. */
+  refusesChanges = false;
+  /** What the kernel holds, by inode, where a later session must be told; else null, and the file system alone knows. */
+  references: Map<number, number> | null = null;
   /** The inode whose entry is in the reply area and has been remembered for it, or 0. */
   given = 0;
 
@@ -229,6 +248,7 @@ export class Dispatcher {
     reply: Reply;
     later: Later;
     stats: FuseStats;
+    shown?: Shown | null;
   }) {
     this.fs = parts.fs;
     this.core = parts.core;
@@ -236,6 +256,7 @@ export class Dispatcher {
     this.reply = parts.reply;
     this.later = parts.later;
     this.stats = parts.stats;
+    this.shown = parts.shown ?? null;
   }
 
   /**
@@ -255,14 +276,32 @@ export class Dispatcher {
       return opcode === FUSE_FORGET || opcode === FUSE_BATCH_FORGET ? NO_REPLY : -EINVAL;
     }
     if (request.nodeid > Number.MAX_SAFE_INTEGER) return -ESTALE;
+    if (this.refusesChanges && CHANGES[opcode] !== 0) return -EROFS;
     return handler(this);
+  }
+
+  /**
+   * The inode whose fsync makes the loaded request durable, or 0 when it need not be.
+   *
+   * @param names Of requests that change names only.
+   */
+  durableIno(names: boolean): number {
+    const { opcode, nodeid } = this.request;
+    const kind = opcode < OPCODE_COUNT ? (CHANGES[opcode] as number) : 0;
+    if (kind === 0 || (names && kind !== CHANGES_NAMES)) return 0;
+    if (opcode === FUSE_WRITE) {
+      // What the kernel has buffered it will ask an fsync for, after all pages of the program's write.
+      return (this.request.u32(WRITE_FLAGS) & FUSE_WRITE_CACHE) !== 0 ? 0 : nodeid;
+    }
+    const isCopy = opcode === FUSE_COPY_FILE_RANGE || opcode === FUSE_COPY_FILE_RANGE_64;
+    return isCopy ? this.request.u64(16) : nodeid;
   }
 
   /** Gives back the references that came with a reply that nobody took. */
   takeBack(payloadBytes: number): void {
     if (this.given === 0) return;
     if (this.request.opcode !== FUSE_READDIRPLUS) {
-      this.fs.forget(this.given, 1);
+      this.forget(this.given, 1);
       return;
     }
     const u32 = this.core.u32;
@@ -272,14 +311,28 @@ export class Dispatcher {
       const nodeid =
         (u32[(at + ENTRY_NODEID) >>> 2] as number) +
         (u32[(at + ENTRY_NODEID + 4) >>> 2] as number) * 0x1_0000_0000;
-      if (nodeid !== 0) this.fs.forget(nodeid, 1);
+      if (nodeid !== 0) this.forget(nodeid, 1);
       at += this.#plusBytes(at);
     }
   }
 
+  /** The kernel gives references back. */
+  forget(ino: number, count: number): void {
+    this.fs.forget(ino, count);
+    if (this.references === null) return;
+    const left = (this.references.get(ino) ?? 0) - count;
+    if (left > 0) this.references.set(ino, left);
+    else this.references.delete(ino);
+  }
+
+  #remember(ino: number): void {
+    this.fs.remember(ino, 1);
+    this.references?.set(ino, (this.references.get(ino) ?? 0) + 1);
+  }
+
   /** Counts the entry in `attributes` as given and encodes it. */
   giveEntry(): number {
-    this.fs.remember(this.attributes.ino, 1);
+    this.#remember(this.attributes.ino);
     this.given = this.attributes.ino;
     return this.reply.entry(this.attributes);
   }
@@ -327,7 +380,7 @@ export class Dispatcher {
           // Damaged: still listed, so that the rest can be reached; a look-up will tell what is wrong.
           reply.noEntry(at);
         } else {
-          fs.remember(ino, 1);
+          this.#remember(ino);
           this.given = ino;
           reply.entry(attributes, at);
         }
@@ -403,6 +456,13 @@ export class Dispatcher {
     this.stats.malformed += 1;
     return -EINVAL;
   }
+
+  /** Whether the name just taken is of an ACL that must not be offered, see shown.ts. */
+  isHiddenAcl(): boolean {
+    const { nameAddress, nameLength } = this.request;
+    if (this.shown === null || nameLength < ACL_PREFIX.length) return false;
+    return ACL_PREFIX.every((byte, index) => this.core.bytes[nameAddress + index] === byte);
+  }
 }
 
 type Handler = (dispatcher: Dispatcher) => number;
@@ -469,6 +529,12 @@ function setattr(d: Dispatcher): number {
     if ((attributes.mode & S_IFMT) !== S_IFDIR) set |= SET_KILL_PRIVILEGES;
   }
   change.set = set;
+  if (d.shown !== null && (set & (SET_UID | SET_GID | SET_MODE)) !== 0) {
+    let status = fs.getAttributes(request.nodeid, attributes);
+    if (status >= 0) status = d.shown.admit(change, attributes);
+    if (status < 0) return status;
+    if (change.set === 0) return d.reply.attributes(attributes);
+  }
   const status = fs.setAttributes(request.nodeid, change, attributes);
   return status < 0 ? status : d.reply.attributes(attributes);
 }
@@ -646,6 +712,7 @@ function setxattr(d: Dispatcher): number {
   if (valueAt < 0 || request.nameLength === 0 || request.bodyBytes < valueAt + size) {
     return d.malformed();
   }
+  if (d.isHiddenAcl()) return -EOPNOTSUPP;
   const { nodeid, nameAddress, nameLength } = request;
   const value = request.body + valueAt;
   const kill = d.extendedSetxattr && (request.u32(8) & FUSE_SETXATTR_ACL_KILL_SGID) !== 0;
@@ -656,6 +723,7 @@ function setxattr(d: Dispatcher): number {
 function getxattr(d: Dispatcher): number {
   const { request, reply } = d;
   if (!d.name(GETXATTR_IN_BYTES)) return -EINVAL;
+  if (d.isHiddenAcl()) return -EOPNOTSUPP;
   const { nodeid, nameAddress, nameLength } = request;
   const size = request.u32(0);
   const room = Math.min(size, reply.capacity);
@@ -677,6 +745,7 @@ function listxattr(d: Dispatcher): number {
 
 function removexattr(d: Dispatcher): number {
   if (!d.name(0)) return -EINVAL;
+  if (d.isHiddenAcl()) return -EOPNOTSUPP;
   const { nodeid, nameAddress, nameLength } = d.request;
   return done(d.fs.removeXattr(nodeid, nameAddress, nameLength));
 }
@@ -719,12 +788,12 @@ function copyFileRange(d: Dispatcher): number {
 function forget(d: Dispatcher): number {
   const { nodeid } = d.request;
   const count = d.request.u64(0);
-  if (nodeid !== FUSE_ROOT_ID && count > 0) d.fs.forget(nodeid, count);
+  if (nodeid !== FUSE_ROOT_ID && count > 0) d.forget(nodeid, count);
   return NO_REPLY;
 }
 
 function batchForget(d: Dispatcher): number {
-  const { request, fs } = d;
+  const { request } = d;
   const count = request.u32(0);
   if (request.bodyBytes < BATCH_FORGET_IN_BYTES + count * FORGET_ONE_BYTES) {
     d.stats.malformed += 1;
@@ -735,7 +804,7 @@ function batchForget(d: Dispatcher): number {
     const ino = request.u64(at);
     const references = request.u64(at + 8);
     if (ino === FUSE_ROOT_ID || references === 0) continue;
-    fs.forget(ino, references);
+    d.forget(ino, references);
     // If the next one has to wait, the message is run again from its start.
     request.setU64(at + 8, 0);
   }
@@ -801,3 +870,33 @@ on(FUSE_LSEEK, LSEEK_IN_BYTES, lseek);
 on(FUSE_COPY_FILE_RANGE, COPY_FILE_RANGE_IN_BYTES, copyFileRange);
 on(FUSE_COPY_FILE_RANGE_64, COPY_FILE_RANGE_IN_BYTES, copyFileRange);
 on(FUSE_STATX, STATX_IN_BYTES, statx);
+
+/** By opcode: what a request changes. */
+const CHANGES_NAMES = 1;
+const CHANGES_OBJECT = 2;
+const CHANGES: Uint8Array = new Uint8Array(OPCODE_COUNT);
+for (const opcode of [
+  FUSE_SYMLINK,
+  FUSE_MKNOD,
+  FUSE_MKDIR,
+  FUSE_UNLINK,
+  FUSE_RMDIR,
+  FUSE_RENAME,
+  FUSE_RENAME2,
+  FUSE_LINK,
+  FUSE_CREATE,
+]) {
+  CHANGES[opcode] = CHANGES_NAMES;
+}
+for (const opcode of [
+  FUSE_SETATTR,
+  FUSE_WRITE,
+  FUSE_SETXATTR,
+  FUSE_REMOVEXATTR,
+  FUSE_TMPFILE,
+  FUSE_FALLOCATE,
+  FUSE_COPY_FILE_RANGE,
+  FUSE_COPY_FILE_RANGE_64,
+]) {
+  CHANGES[opcode] = CHANGES_OBJECT;
+}

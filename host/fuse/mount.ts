@@ -27,11 +27,17 @@ import {
   F_SETFL,
   type Libc,
   libc,
+  MS_BIND,
+  MS_DIRSYNC,
   MS_NOATIME,
   MS_NODEV,
+  MS_NODIRATIME,
   MS_NOEXEC,
   MS_NOSUID,
   MS_RDONLY,
+  MS_RELATIME,
+  MS_REMOUNT,
+  MS_SYNCHRONOUS,
   O_NONBLOCK,
   O_RDWR,
 } from "../reactor/libc.ts";
@@ -46,13 +52,20 @@ const READ_AHEAD_BYTES_DEFAULT = 1_048_576;
  */
 const DIRTY_PERCENT_DEFAULT = 40;
 
-export interface MountChoices {
-  /** Other users may use the mount. Default: as root yes, otherwise no (fuse.conf must say user_allow_other). */
-  readonly allowOther?: boolean;
+/** What the kernel enforces by itself. */
+export interface KernelFlags {
   readonly noSuid?: boolean;
   readonly noDev?: boolean;
   readonly noExec?: boolean;
   readonly noAtime?: boolean;
+  /** Each write(2) is followed by an fsync. */
+  readonly sync?: boolean;
+  readonly dirSync?: boolean;
+}
+
+export interface MountChoices extends KernelFlags {
+  /** Other users may use the mount. Default: as root yes, otherwise no (fuse.conf must say user_allow_other). */
+  readonly allowOther?: boolean;
   /** First field of /proc/mounts; default "dynamicfs". */
   readonly source?: string;
   /** The kernel reads ahead so much; root only, others get 128 KiB. Default 1 MiB. */
@@ -157,12 +170,7 @@ function mountAsRoot(
       `Cannot open /dev/fuse: ${errnoName(fd)}; check its permissions, and the container's device rules`,
     );
   }
-  let flags = 0;
-  if (choices.readOnly) flags |= MS_RDONLY;
-  if (choices.noSuid === true) flags |= MS_NOSUID;
-  if (choices.noDev === true) flags |= MS_NODEV;
-  if (choices.noExec === true) flags |= MS_NOEXEC;
-  if (choices.noAtime === true) flags |= MS_NOATIME;
+  const flags = flagsOf(choices);
   const data =
     `fd=${fd},rootmode=40000,user_id=${process.getuid?.() ?? 0},group_id=${process.getgid?.() ?? 0}` +
     `,default_permissions${choices.allowOther === false ? "" : ",allow_other"}`;
@@ -184,6 +192,68 @@ function mountAsRoot(
   return fd;
 }
 
+function flagsOf(choices: KernelFlags & { readonly readOnly: boolean }): number {
+  let flags = 0;
+  if (choices.readOnly) flags |= MS_RDONLY;
+  if (choices.noSuid === true) flags |= MS_NOSUID;
+  if (choices.noDev === true) flags |= MS_NODEV;
+  if (choices.noExec === true) flags |= MS_NOEXEC;
+  if (choices.noAtime === true) flags |= MS_NOATIME;
+  if (choices.sync === true) flags |= MS_SYNCHRONOUS;
+  if (choices.dirSync === true) flags |= MS_DIRSYNC;
+  return flags;
+}
+
+/**
+ * Changes the flags of a mount, others stay. Read-only and sync are the whole file system's: the kernel first writes
+ * back what it holds. Never from the thread that serves the mount.
+ *
+ * @throws {FsError} EBUSY: files are open for writing; EPERM: not root.
+ */
+export function remount(
+  mountpoint: string,
+  change: KernelFlags & { readonly readOnly?: boolean },
+): void {
+  const options = findMount(mountpoint)?.options ?? [];
+  const has = (option: string): boolean => options.includes(option);
+  const isReadOnly = change.readOnly ?? has("ro");
+  const isSync = change.sync ?? has("sync");
+  const isDirSync = change.dirSync ?? has("dirsync");
+  let flags = flagsOf({
+    readOnly: isReadOnly,
+    noSuid: change.noSuid ?? has("nosuid"),
+    noDev: change.noDev ?? has("nodev"),
+    noExec: change.noExec ?? has("noexec"),
+    noAtime: change.noAtime ?? has("noatime"),
+    sync: isSync,
+    dirSync: isDirSync,
+  });
+  // Without any flag of access times the kernel would keep noatime.
+  if ((flags & MS_NOATIME) === 0) flags |= MS_RELATIME;
+  if (has("nodiratime")) flags |= MS_NODIRATIME;
+  const ofMountOnly =
+    isReadOnly === has("ro") && isSync === has("sync") && isDirSync === has("dirsync");
+  const status = libc().mount(
+    "none",
+    mountpoint,
+    null,
+    flags | MS_REMOUNT | (ofMountOnly ? MS_BIND : 0),
+    null,
+  );
+  if (status === 0) return;
+  const hint =
+    status === -EBUSY
+      ? `; files are open for writing (fuser -vm ${mountpoint})`
+      : status === -EPERM
+        ? "; only root may remount: unmount, and mount with the new options"
+        : "";
+  throw new FsError(
+    -status,
+    "fuse/remount-refused",
+    `Cannot remount ${mountpoint}: ${errnoName(status)}${hint}`,
+  );
+}
+
 /** The helper's options are a comma-separated list, in which a backslash escapes. */
 function escaped(value: string): string {
   return value.replace(/[\\,]/g, "\\$&");
@@ -203,6 +273,8 @@ function mountByHelper(
   if (choices.noDev === true) options.push("nodev");
   if (choices.noExec === true) options.push("noexec");
   if (choices.noAtime === true) options.push("noatime");
+  if (choices.sync === true) options.push("sync");
+  if (choices.dirSync === true) options.push("dirsync");
   const pair = calls.socketPair();
   if (typeof pair === "number") {
     throw new FsError(-pair, "fuse/no-socket", `Cannot mount: no socket pair: ${errnoName(pair)}`);

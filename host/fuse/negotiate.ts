@@ -42,6 +42,8 @@ export interface Offer {
 export interface Wishes {
   /** Let the kernel buffer writes; off, each write(2) is a request. */
   readonly writeback: boolean;
+  /** POSIX ACLs, which the kernel then checks. Default true. */
+  readonly acl?: boolean;
 }
 
 export interface Answer {
@@ -87,7 +89,7 @@ export function negotiate(offer: Offer, wishes: Wishes): Answer | "again" | null
   if (wishes.writeback) wanted |= FUSE_WRITEBACK_CACHE;
   // A default ACL takes the place of the umask: together or not at all.
   const acl = FUSE_POSIX_ACL | FUSE_DONT_MASK;
-  if ((offer.flags & acl) === acl) wanted |= acl | FUSE_SETXATTR_EXT;
+  if (wishes.acl !== false && (offer.flags & acl) === acl) wanted |= acl | FUSE_SETXATTR_EXT;
   const flags = wanted & offer.flags;
   const maxWriteBytes = (flags & FUSE_MAX_PAGES) !== 0 ? MAX_WRITE_BYTES : 131_072;
   return {

@@ -69,6 +69,7 @@ import {
   STATX_UID,
   WRITE_OUT_BYTES,
 } from "./protocol.ts";
+import type { Shown } from "./shown.ts";
 
 const TWO_32 = 0x1_0000_0000;
 
@@ -88,9 +89,16 @@ export class Reply {
   readonly payload: number;
   /** Room for the payload. */
   readonly capacity: number;
+  readonly #shown: Shown | null;
 
-  /** @param address A multiple of 8. */
-  constructor(core: Core, address: number, byteLength: number, timeouts: Timeouts) {
+  /** @param address A multiple of 8. @param shown Null: owners and modes are shown as they are stored. */
+  constructor(
+    core: Core,
+    address: number,
+    byteLength: number,
+    timeouts: Timeouts,
+    shown: Shown | null = null,
+  ) {
     this.#core = core;
     this.#u32 = core.u32;
     this.#entrySeconds = timeouts.entrySeconds;
@@ -98,6 +106,7 @@ export class Reply {
     this.address = address;
     this.payload = address + OUT_HEADER_BYTES;
     this.capacity = byteLength - OUT_HEADER_BYTES;
+    this.#shown = shown;
   }
 
   /** @param error 0 or −errno. @param payloadBytes 0 with an error. */
@@ -155,9 +164,11 @@ export class Reply {
     this.#set32(at + STATX_MASK, STATX_BASIC_AND_BTIME);
     this.#set32(at + STATX_BLKSIZE, BLOCK_BYTES);
     this.#set32(at + STATX_NLINK, attributes.nlink);
-    this.#set32(at + STATX_UID, attributes.uid);
-    this.#set32(at + STATX_GID, attributes.gid);
-    this.#set32(at + STATX_MODE, attributes.mode); // a u16 with padding behind it
+    const shown = this.#shown;
+    this.#set32(at + STATX_UID, shown === null ? attributes.uid : shown.uid(attributes));
+    this.#set32(at + STATX_GID, shown === null ? attributes.gid : shown.gid(attributes));
+    // A u16 with padding behind it.
+    this.#set32(at + STATX_MODE, shown === null ? attributes.mode : shown.mode(attributes));
     this.#set64(at + STATX_INO, attributes.ino);
     this.#set64(at + STATX_SIZE, attributes.size);
     this.#set64(at + STATX_BLOCKS, attributes.blocks);
@@ -241,10 +252,11 @@ export class Reply {
     this.#set32(at + ATTR_ATIME_NS, attributes.atimeNs);
     this.#set32(at + ATTR_MTIME_NS, attributes.mtimeNs);
     this.#set32(at + ATTR_CTIME_NS, attributes.ctimeNs);
-    this.#set32(at + ATTR_MODE, attributes.mode);
+    const shown = this.#shown;
+    this.#set32(at + ATTR_MODE, shown === null ? attributes.mode : shown.mode(attributes));
     this.#set32(at + ATTR_NLINK, attributes.nlink);
-    this.#set32(at + ATTR_UID, attributes.uid);
-    this.#set32(at + ATTR_GID, attributes.gid);
+    this.#set32(at + ATTR_UID, shown === null ? attributes.uid : shown.uid(attributes));
+    this.#set32(at + ATTR_GID, shown === null ? attributes.gid : shown.gid(attributes));
     this.#set32(at + ATTR_RDEV, attributes.rdev);
     this.#set32(at + ATTR_BLKSIZE, BLOCK_BYTES);
     this.#set32(at + ATTR_FLAGS, 0);

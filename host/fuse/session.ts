@@ -15,6 +15,8 @@
  *   a request without a reply would hang a process for ever.
  * - Each entry in a reply is remembered once in the file system; if nobody took the reply, it is forgotten again.
  * - Nothing here may touch the mounted tree (stat, umount): the kernel would ask us, and we would wait for ourselves.
+ * - A session hands its channel over to another (over an engine that was opened anew) only when nothing is under way:
+ *   what the kernel asks meanwhile waits in the channel, and nobody sees the change.
  */
 import { AssertionError, assert } from "../base/assert.ts";
 import { setU64 } from "../base/bytes.ts";
@@ -38,7 +40,13 @@ import { type Libc, libc } from "../reactor/libc.ts";
 import type { Reactor, Source } from "../reactor/reactor.ts";
 import { Dispatcher, type Later, NO_REPLY, SLOT_BLOCKS } from "./dispatch.ts";
 import { Invalidator } from "./invalidate.ts";
-import { type MountChoices, mountChannel, raiseReadAhead, startUnmount } from "./mount.ts";
+import {
+  type MountChoices,
+  type MountedChannel,
+  mountChannel,
+  raiseReadAhead,
+  startUnmount,
+} from "./mount.ts";
 import { type Answer, negotiate } from "./negotiate.ts";
 import {
   BLOCK_BYTES,
@@ -73,6 +81,7 @@ import {
 } from "./protocol.ts";
 import { Reply } from "./reply.ts";
 import { Request } from "./request.ts";
+import { Shown, type ShownChoices } from "./shown.ts";
 import { FuseStats } from "./stats.ts";
 
 /** Where in a slot a request begins: the payload of a WRITE then lies on a block. */
@@ -122,6 +131,24 @@ export interface FuseSessionOptions {
   /** Seconds that the kernel may keep attributes and names; default unlimited. Others are for measurements. */
   readonly attributeSeconds?: number;
   readonly entrySeconds?: number;
+  /** Default: as they are stored. */
+  readonly shown?: ShownChoices;
+  /** Default "none"; see FuseSession.durability. */
+  readonly durability?: Durability;
+}
+
+/**
+ * Which changes are answered only when they are durable: none, those of names (dirsync), or all (sync). Data that the
+ * kernel buffers is not changed yet; mounted with sync it asks for an fsync after each write(2).
+ */
+export type Durability = "none" | "names" | "all";
+
+/** A mount on its way from one session to the next. */
+export interface HandedChannel extends MountedChannel {
+  /** Null when the kernel has not asked yet. */
+  readonly answer: Answer | null;
+  /** What the kernel holds, by inode: the next file system must know. */
+  readonly references: ReadonlyMap<number, number>;
 }
 
 /** A request that waits: its message lies in a parking buffer or still in its slot. */
@@ -153,6 +180,8 @@ export class FuseSession implements Source, Later {
   readonly stats: FuseStats = new FuseStats();
   /** What was negotiated, null until the kernel's first request. */
   answer: Answer | null = null;
+  /** Changes of requests that come from now on. */
+  durability: Durability;
 
   readonly #reactor: Reactor;
   readonly #core: Core;
@@ -184,6 +213,9 @@ export class FuseSession implements Source, Later {
   /** What the request being run was parked as before, if it was. */
   #current: Parked | null = null;
   #idle: Continuation[] = [];
+  /** Requests that a completion will answer. */
+  #underWay = 0;
+  #handOver: ((channel: HandedChannel) => void) | null = null;
 
   /** @throws {FsError} ENOMEM when the data pool is too small; EOPNOTSUPP without system calls. */
   constructor(options: FuseSessionOptions) {
@@ -201,10 +233,14 @@ export class FuseSession implements Source, Later {
       this.#parking.push(this.#vectors + VECTOR_BLOCKS * BLOCK_BYTES + index * PARKING_BYTES);
     }
     this.#request = new Request(options.core);
-    this.#reply = new Reply(options.core, this.#own, REPLY_BLOCKS * BLOCK_BYTES, {
+    this.durability = options.durability ?? "none";
+    const shown = options.shown === undefined ? null : Shown.of(options.shown);
+    const timeouts = {
       entrySeconds: options.entrySeconds ?? UNLIMITED_SECONDS,
       attributeSeconds: options.attributeSeconds ?? UNLIMITED_SECONDS,
-    });
+    };
+    const replyBytes = REPLY_BLOCKS * BLOCK_BYTES;
+    this.#reply = new Reply(options.core, this.#own, replyBytes, timeouts, shown);
     this.#dispatcher = new Dispatcher({
       fs: options.fs,
       core: options.core,
@@ -212,7 +248,9 @@ export class FuseSession implements Source, Later {
       reply: this.#reply,
       later: this,
       stats: this.stats,
+      shown,
     });
+    if (options.readOnly) this.#dispatcher.references = new Map();
   }
 
   /** The channel, −1 when not mounted. */
@@ -231,25 +269,9 @@ export class FuseSession implements Source, Later {
    * @throws {FsError} With what went wrong and what to do about it.
    */
   mountAt(mountpoint: string, choices: MountChoices): void {
-    assert(this.#fd < 0, "a session mounts once");
-    this.#slot = this.#fs.takeBuffer(SLOT_BLOCKS);
-    this.#spare = this.#slot === 0 ? 0 : this.#fs.takeBuffer(SLOT_BLOCKS);
-    if (this.#spare === 0) {
-      this.#giveSlots();
-      throw noMemory();
-    }
+    this.#takeSlots();
     try {
-      const channel = mountChannel(mountpoint, { ...choices, readOnly: this.#options.readOnly });
-      this.#fd = channel.fd;
-      this.#mountpoint = channel.mountpoint;
-      this.#byHelper = channel.byHelper;
-      this.#invalidator = new Invalidator({
-        core: this.#core,
-        reactor: this.#reactor,
-        channelFd: channel.fd,
-        address: this.#own + NOTICES_AT,
-        byteLength: NOTICE_BLOCKS * BLOCK_BYTES,
-      });
+      this.#attach(mountChannel(mountpoint, { ...choices, readOnly: this.#options.readOnly }));
     } catch (error) {
       this.#giveSlots();
       throw error;
@@ -261,6 +283,81 @@ export class FuseSession implements Source, Later {
       helper: this.#byHelper,
       readAheadKib,
     });
+  }
+
+  /** Goes on with a mount that another session has handed over. */
+  takeOver(channel: HandedChannel): void {
+    this.#takeSlots();
+    this.#attach(channel);
+    if (channel.answer !== null) this.#apply(channel.answer);
+    for (const [ino, count] of channel.references) this.#fs.remember(ino, count);
+    if (this.#dispatcher.references !== null) {
+      this.#dispatcher.references = new Map(channel.references);
+    }
+    this.#watch();
+  }
+
+  /**
+   * Stops reading, and calls back when nothing is under way: the session then serves no more, and its buffers are given
+   * back. Only of a session that was opened read-only, since others do not know what the kernel holds.
+   */
+  handOver(done: (channel: HandedChannel) => void): void {
+    assert(
+      this.#dispatcher.references !== null && this.#fd >= 0,
+      "a read-only mount is handed over",
+    );
+    this.#handOver = done;
+    this.#unwatch();
+    this.#handOverIfIdle();
+  }
+
+  /** Whether changes are refused although the file system could be changed: remounted read-only. */
+  get refusesChanges(): boolean {
+    return this.#dispatcher.refusesChanges;
+  }
+
+  set refusesChanges(refuse: boolean) {
+    this.#dispatcher.refusesChanges = refuse;
+  }
+
+  #takeSlots(): void {
+    assert(this.#fd < 0, "a session mounts once");
+    this.#slot = this.#fs.takeBuffer(SLOT_BLOCKS);
+    this.#spare = this.#slot === 0 ? 0 : this.#fs.takeBuffer(SLOT_BLOCKS);
+    if (this.#spare !== 0) return;
+    this.#giveSlots();
+    throw noMemory();
+  }
+
+  #attach(channel: MountedChannel): void {
+    this.#fd = channel.fd;
+    this.#mountpoint = channel.mountpoint;
+    this.#byHelper = channel.byHelper;
+    this.#invalidator = new Invalidator({
+      core: this.#core,
+      reactor: this.#reactor,
+      channelFd: channel.fd,
+      address: this.#own + NOTICES_AT,
+      byteLength: NOTICE_BLOCKS * BLOCK_BYTES,
+    });
+  }
+
+  #handOverIfIdle(): void {
+    const done = this.#handOver;
+    if (done === null || this.#underWay > 0 || this.stats.parked > 0 || this.#fd < 0) return;
+    this.#handOver = null;
+    const channel: HandedChannel = {
+      fd: this.#fd,
+      mountpoint: this.#mountpoint,
+      byHelper: this.#byHelper,
+      answer: this.answer,
+      references: this.#dispatcher.references ?? new Map(),
+    };
+    this.#fd = -1;
+    this.#invalidator?.close();
+    this.#giveSlots();
+    this.#fs.giveBuffer(this.#own, OWN_BLOCKS);
+    this.#reactor.post(() => done(channel));
   }
 
   /** Calls back when the session has ended and its buffers are given back. */
@@ -324,7 +421,11 @@ export class FuseSession implements Source, Later {
   /** Runs the loaded request until it is answered, parked or waits for a completion. */
   #run(): void {
     let status: number;
+    let durableIno = 0;
     try {
+      if (this.durability !== "none") {
+        durableIno = this.#dispatcher.durableIno(this.durability === "names");
+      }
       status = this.#dispatcher.run();
     } catch (error) {
       if (error instanceof Retry) {
@@ -333,7 +434,9 @@ export class FuseSession implements Source, Later {
       }
       status = this.#errnoOf(error, this.#request.opcode);
     }
-    if (status !== NO_REPLY) this.#answer(status);
+    if (status === NO_REPLY) return;
+    if (status >= 0 && durableIno !== 0) this.#answerDurably(status, durableIno);
+    else this.#answer(status);
   }
 
   /** The slot was handed over or waits: another one goes on. */
@@ -393,7 +496,7 @@ export class FuseSession implements Source, Later {
   }
 
   #watch(): void {
-    if (this.#watching) return;
+    if (this.#watching || this.#handOver !== null) return;
     this.#watching = true;
     this.#reactor.addSource(this);
   }
@@ -446,11 +549,12 @@ export class FuseSession implements Source, Later {
     this.stats.parked -= 1;
     if (parked.run === 0) {
       this.#parking.push(parked.address);
-      return;
+    } else {
+      this.#parkedSlots -= 1;
+      if (request.run !== 0) this.#returnSlot(request.run);
+      else this.#resumeReading();
     }
-    this.#parkedSlots -= 1;
-    if (request.run !== 0) this.#returnSlot(request.run);
-    else this.#resumeReading();
+    this.#handOverIfIdle();
   }
 
   // Later: requests that a completion answers -------------------------------------------------------------------------
@@ -460,7 +564,7 @@ export class FuseSession implements Source, Later {
     try {
       this.#fs.read(request.nodeid, offset, byteLength, continuation.read);
     } catch (error) {
-      this.#idle.push(continuation);
+      this.#rest(continuation);
       throw error;
     }
   }
@@ -470,7 +574,7 @@ export class FuseSession implements Source, Later {
     try {
       this.#fs.fsync(request.nodeid, dataOnly, continuation.done);
     } catch (error) {
-      this.#idle.push(continuation);
+      this.#rest(continuation);
       throw error;
     }
   }
@@ -480,7 +584,7 @@ export class FuseSession implements Source, Later {
     try {
       this.#fs.sync(continuation.done);
     } catch (error) {
-      this.#idle.push(continuation);
+      this.#rest(continuation);
       throw error;
     }
   }
@@ -548,8 +652,8 @@ export class FuseSession implements Source, Later {
         if (isSettled || round >= SEEK_ROUNDS_MAX || (now < 0 && now !== -ENXIO)) {
           const payloadBytes = now < 0 ? 0 : this.#reply.u64(now);
           const { uniqueLow, uniqueHigh, opcode } = continuation;
-          this.#idle.push(continuation);
           this.#send(uniqueLow, uniqueHigh, opcode, Math.min(now, 0), payloadBytes);
+          this.#rest(continuation);
         } else this.#seekOn(continuation, ino, offset, whence, now, round + 1);
       } catch (error) {
         this.#retryLater(continuation, error, again);
@@ -578,7 +682,15 @@ export class FuseSession implements Source, Later {
     } else this.#finish(continuation, this.#errnoOf(error, continuation.opcode));
   }
 
+  /** The request is answered, or failed before it waited. */
+  #rest(continuation: Continuation): void {
+    this.#idle.push(continuation);
+    this.#underWay -= 1;
+    if (this.#handOver !== null) this.#handOverIfIdle();
+  }
+
   #continue(request: Request): Continuation {
+    this.#underWay += 1;
     const continuation =
       this.#idle.pop() ??
       new Continuation(
@@ -593,19 +705,52 @@ export class FuseSession implements Source, Later {
 
   #finish(continuation: Continuation, status: number): void {
     const { uniqueLow, uniqueHigh, opcode } = continuation;
-    this.#idle.push(continuation);
     this.#send(uniqueLow, uniqueHigh, opcode, Math.min(status, 0), 0);
+    this.#rest(continuation);
   }
 
   #finishRead(continuation: Continuation, result: ReadResult): void {
     const { uniqueLow, uniqueHigh, opcode } = continuation;
-    this.#idle.push(continuation);
     try {
       if (result.status < 0) this.#send(uniqueLow, uniqueHigh, opcode, result.status, 0);
       else this.#sendParts(uniqueLow, uniqueHigh, result);
     } finally {
       result.release();
+      this.#rest(continuation);
     }
+  }
+
+  /** Keeps a reply back until what it tells of is durable: the area that it lies in serves other requests meanwhile. */
+  #answerDurably(payloadBytes: number, ino: number): void {
+    const continuation = this.#continue(this.#request);
+    const { uniqueLow, uniqueHigh, opcode } = continuation;
+    const { given } = this.#dispatcher;
+    const { payload } = this.#reply;
+    const kept = this.#core.bytes.slice(payload, payload + payloadBytes);
+    const finish = (status: number): void => {
+      if (status >= 0 && this.#fd >= 0) this.#core.bytes.set(kept, payload);
+      const error = Math.min(status, 0);
+      const isTaken = this.#send(
+        uniqueLow,
+        uniqueHigh,
+        opcode,
+        error,
+        error < 0 ? 0 : payloadBytes,
+      );
+      if (given !== 0 && (error < 0 || !isTaken)) this.#dispatcher.forget(given, 1);
+      this.#rest(continuation);
+    };
+    const flush = (): void => {
+      try {
+        this.#fs.fsync(ino, false, finish);
+      } catch (error) {
+        if (error instanceof Retry) {
+          this.stats.retries += 1;
+          error.wait((status) => this.#reactor.post(status < 0 ? () => finish(status) : flush));
+        } else finish(this.#errnoOf(error, opcode));
+      }
+    };
+    flush();
   }
 
   // Replies -----------------------------------------------------------------------------------------------------------
@@ -722,7 +867,10 @@ export class FuseSession implements Source, Later {
       flags,
       flags2: (flags & FUSE_INIT_EXT) !== 0 ? request.u32(INIT_IN_FLAGS2) : 0,
     };
-    const answer = negotiate(offer, { writeback: this.#options.writeback ?? true });
+    const answer = negotiate(offer, {
+      writeback: this.#options.writeback ?? true,
+      acl: this.#dispatcher.shown === null,
+    });
     if (answer === null) {
       this.#log("error", "fuse/kernel-too-old", { major: offer.major, minor: offer.minor });
       this.#answer(-EPROTO);
@@ -745,12 +893,7 @@ export class FuseSession implements Source, Later {
     view.setUint32(out + INIT_OUT_TIME_GRAN, 1, true);
     view.setUint16(out + INIT_OUT_MAX_PAGES, answer.maxPages, true);
     view.setInt32(out + INIT_OUT_FLAGS2, answer.flags2, true);
-    this.answer = answer;
-    this.#dispatcher.noOpen = answer.noOpen;
-    this.#dispatcher.noOpendir = answer.noOpendir;
-    this.#dispatcher.extendedSetxattr = answer.extendedSetxattr;
-    this.#dispatcher.masks = answer.masks;
-    this.#dispatcher.writeback = answer.writeback;
+    this.#apply(answer);
     this.#answer(INIT_OUT_BYTES);
     this.#log("info", "fuse/negotiated", {
       minor: answer.minor,
@@ -758,6 +901,16 @@ export class FuseSession implements Source, Later {
       flags: (answer.flags >>> 0).toString(16),
       writeback: answer.writeback,
     });
+  }
+
+  #apply(answer: Answer): void {
+    this.answer = answer;
+    const dispatcher = this.#dispatcher;
+    dispatcher.noOpen = answer.noOpen;
+    dispatcher.noOpendir = answer.noOpendir;
+    dispatcher.extendedSetxattr = answer.extendedSetxattr;
+    dispatcher.masks = answer.masks;
+    dispatcher.writeback = answer.writeback;
   }
 
   #end(status: number): void {

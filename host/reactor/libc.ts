@@ -56,8 +56,12 @@ export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;
+export const MS_SYNCHRONOUS = 16;
 export const MS_REMOUNT = 32;
+export const MS_DIRSYNC = 128;
 export const MS_NOATIME = 1024;
+export const MS_NODIRATIME = 2048;
+export const MS_BIND = 4096;
 export const MS_RELATIME = 0x20_0000;
 /** For umount2(). */
 export const MNT_FORCE = 1;
