@@ -195,7 +195,7 @@ function given(
     const [name = "", ...rest] = option.split("=");
     const value = rest.length === 0 ? undefined : rest.join("=");
     if (option === "" || WITHOUT_MEANING.has(option) || /^(x-|X-|comment=)/.test(option)) continue;
-    const refusal = REFUSED[name];
+    const refusal = Object.hasOwn(REFUSED, name) ? REFUSED[name] : undefined;
     if (refusal !== undefined) throw usageError(`-o ${option}`, refusal);
     if ((WITH_VALUE as readonly string[]).includes(name)) {
       if (value === undefined || value === "") throw usageError(`-o ${name}`, "it needs a value");

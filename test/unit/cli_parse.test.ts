@@ -4,7 +4,6 @@ import { CliError } from "../../host/cli/cli_error.ts";
 import type { Command, Flag, Grammar } from "../../host/cli/command.ts";
 import { decodeRequest, LineSplitter } from "../../host/cli/control_protocol.ts";
 import { isHelperCall, parseHelperCall } from "../../host/cli/mount_helper.ts";
-import { formatMountOptions, parseMountOptions } from "../../host/cli/mount_options.ts";
 import { readMounts } from "../../host/cli/mount_table.ts";
 import { nearest } from "../../host/cli/nearest.ts";
 import { type Environment, parseCommandLine } from "../../host/cli/parse.ts";
@@ -157,26 +156,6 @@ t.test("nearest() suggests only what is near", async (t) => {
   t.equal(nearest("xyzzy", ["mount", "status"]), undefined);
 });
 
-t.test("mount options: honoured, ignored, refused", async (t) => {
-  const choices = parseMountOptions(["ro,nosuid,nodev", "noexec,noatime,allow_other,memory=1G"]);
-  t.match(choices, { readOnly: true, noSuid: true, noDev: true, noExec: true, noAtime: true });
-  t.match(choices, { allowOther: true, memory: "1G", source: null });
-  t.same(parseMountOptions([formatMountOptions(choices)]), choices, "survives the daemon's line");
-  const plain = parseMountOptions([
-    "defaults,nofail,_netdev,x-systemd.requires=a,user,auto,relatime",
-  ]);
-  t.same(plain, parseMountOptions([]));
-  t.equal(parseMountOptions(["ro,rw"]).readOnly, false, "a later option wins");
-  t.equal(parseMountOptions(["fsname=a=b"]).source, "a=b");
-  for (const option of ["remount", "uid=5", "gid=5", "umask=022", "sync"]) {
-    t.equal(refusal(() => parseMountOptions([option])).exitCode, 2, option);
-  }
-  t.match(refusal(() => parseMountOptions(["noatme"])).message, /did you mean noatime/);
-  t.match(refusal(() => parseMountOptions(["memory"])).message, /needs a value/);
-  t.match(refusal(() => parseMountOptions(["ro=1"])).message, /not a mount option/);
-  t.same(parseMountOptions(["frob"], { sloppy: true }), parseMountOptions([]));
-});
-
 t.test("mount helpers: what mount(8) and mount.fuse3 pass", async (t) => {
   const commands = grammar.commands;
   t.equal(isHelperCall(["./a.img", "/mnt", "-o", "rw,dev,suid"], commands), true);
@@ -211,6 +190,7 @@ t.test("mountinfo is read as the kernel writes it", async (t) => {
     type: "fuse.dynamicfs",
     source: "/srv/x\\y.img",
     readOnly: false,
+    options: ["rw", "nosuid", "rw", "user_id=1000", "group_id=0"],
     uid: 1000,
   });
   t.equal(readMounts(text)[0]?.uid, null);
@@ -218,6 +198,14 @@ t.test("mountinfo is read as the kernel writes it", async (t) => {
 
 t.test("control requests are checked, lines are bounded", async (t) => {
   t.same(decodeRequest('{"method":"unmount","lazy":true}'), { method: "unmount", lazy: true });
+  const remount = { method: "remount", stage: "finish", options: "ro" };
+  t.same(decodeRequest(JSON.stringify(remount)), remount);
+  for (const bad of [
+    JSON.stringify({ ...remount, stage: "start" }),
+    JSON.stringify({ ...remount, options: 1 }),
+  ]) {
+    t.type(decodeRequest(bad), "string", bad);
+  }
   for (const bad of ["", "[]", "null", '{"method":"rm"}', '{"method":"unmount","lazy":1}', "{"]) {
     t.type(decodeRequest(bad), "string", bad);
   }

@@ -1,5 +1,16 @@
 import t from "tap";
-import { EFBIG, EINVAL, ENOENT, ENOSYS, ENOTTY, ESTALE } from "../../host/base/errno.ts";
+import {
+  EFBIG,
+  EINVAL,
+  ENODATA,
+  ENOENT,
+  ENOSYS,
+  ENOTTY,
+  EOPNOTSUPP,
+  EPERM,
+  EROFS,
+  ESTALE,
+} from "../../host/base/errno.ts";
 import { Prng } from "../../host/base/prng.ts";
 import { Retry } from "../../host/base/retry.ts";
 import { Layout } from "../../host/core/layout.ts";
@@ -10,6 +21,7 @@ import { negotiate } from "../../host/fuse/negotiate.ts";
 import * as abi from "../../host/fuse/protocol.ts";
 import { Reply } from "../../host/fuse/reply.ts";
 import { Request } from "../../host/fuse/request.ts";
+import { Shown } from "../../host/fuse/shown.ts";
 import { FuseStats } from "../../host/fuse/stats.ts";
 import { TreeFs } from "../support/tree_fs.ts";
 
@@ -18,7 +30,7 @@ const MESSAGE_BYTES = 65_536;
 const REPLY_BYTES = 33 * 4096;
 
 /** A dispatcher over a TreeFs, fed with messages by hand. */
-function makeRig(options: { retryShare?: number; seed?: number } = {}) {
+function makeRig(options: { retryShare?: number; seed?: number; shown?: Shown } = {}) {
   const core = loadCore({ memoryPages: 24 });
   const layout = new Layout(core);
   const message = layout.take(MESSAGE_BYTES, 4096);
@@ -31,10 +43,8 @@ function makeRig(options: { retryShare?: number; seed?: number } = {}) {
     ...options,
   });
   const request = new Request(core);
-  const reply = new Reply(core, replyAddress, REPLY_BYTES, {
-    entrySeconds: 7,
-    attributeSeconds: 5,
-  });
+  const timeouts = { entrySeconds: 7, attributeSeconds: 5 };
+  const reply = new Reply(core, replyAddress, REPLY_BYTES, timeouts, options.shown);
   const stats = new FuseStats();
   const later: string[] = [];
   const dispatcher = new Dispatcher({
@@ -43,6 +53,7 @@ function makeRig(options: { retryShare?: number; seed?: number } = {}) {
     request,
     reply,
     stats,
+    shown: options.shown ?? null,
     later: {
       read: (_, offset, byteLength) => later.push(`read ${offset} ${byteLength}`),
       fsync: (_, dataOnly) => later.push(`fsync ${dataOnly}`),
@@ -396,5 +407,98 @@ t.test("dispatch: names without an end are refused", (t) => {
   t.equal(run(abi.FUSE_SYMLINK, 1, "a\0target"), -EINVAL);
   t.equal(run(abi.FUSE_SETXATTR, 1, 100, 0, "user.a\0short"), -EINVAL);
   t.equal(stats.malformed, 5);
+  t.end();
+});
+
+t.test("dispatch: owners and modes as they are shown", (t) => {
+  const shown = new Shown({ uid: 7, gid: null, fileMask: 0o22, directoryMask: 0o77 });
+  const { run, out, out32, fs } = makeRig({ shown });
+  const attr = abi.ENTRY_ATTR;
+  t.equal(run(abi.FUSE_MKNOD, 1, 0o100666, 0, 0, 0, "a\0"), 128);
+  const ino = Number(out(0));
+  t.equal(out32(attr + 60), 0o100644, "mode");
+  t.same([out32(attr + 68), out32(attr + 72)], [7, 100], "uid and gid");
+  const attributes = new Attributes();
+  fs.getAttributes(ino, attributes);
+  t.match(attributes, { uid: 1000, gid: 100, mode: 0o100666 }, "stored as its maker's");
+  const setattr = (valid: number, values: { mode?: number; uid?: number }): number => {
+    const body = new Array<number>(22).fill(0);
+    body[abi.SETATTR_VALID / 4] = valid;
+    body[abi.SETATTR_MODE / 4] = values.mode ?? 0;
+    body[abi.SETATTR_UID / 4] = values.uid ?? 0;
+    return run(abi.FUSE_SETATTR, ino, ...body);
+  };
+  t.equal(setattr(abi.FATTR_UID, { uid: 1000 }), -EPERM, "its real owner is not shown");
+  t.equal(setattr(abi.FATTR_UID, { uid: 7 }), 104);
+  t.equal(setattr(abi.FATTR_MODE, { mode: 0o100777 }), -EPERM);
+  t.equal(setattr(abi.FATTR_MODE, { mode: 0o100600 }), 104);
+  t.equal(out32(16 + 60), 0o100600);
+  const acl = "system.posix_acl_access\0";
+  t.equal(run(abi.FUSE_GETXATTR, ino, 0, 0, acl), -EOPNOTSUPP);
+  t.equal(run(abi.FUSE_SETXATTR, ino, 0, 0, acl), -EOPNOTSUPP);
+  t.equal(run(abi.FUSE_REMOVEXATTR, ino, acl), -EOPNOTSUPP);
+  t.equal(run(abi.FUSE_GETXATTR, ino, 0, 0, "user.a\0"), -ENODATA);
+  const all = { major: 7, minor: 45, flags: -1, flags2: 0 };
+  const answer = negotiate(all, { writeback: true, acl: false });
+  t.match(answer, { masks: false, extendedSetxattr: false });
+  t.end();
+});
+
+t.test("dispatch: what refuses changes still answers questions", (t) => {
+  const { run, dispatcher } = makeRig();
+  t.equal(run(abi.FUSE_MKNOD, 1, 0o100644, 0, 0, 0, "a\0"), 128);
+  const ino = dispatcher.attributes.ino;
+  dispatcher.refusesChanges = true;
+  const zeros = (count: number): number[] => new Array<number>(count).fill(0);
+  const changes: [opcode: number, body: (number | string)[]][] = [
+    [abi.FUSE_SETATTR, zeros(22)],
+    [abi.FUSE_SYMLINK, ["n\0to\0"]],
+    [abi.FUSE_MKNOD, [...zeros(4), "n\0"]],
+    [abi.FUSE_MKDIR, [...zeros(2), "n\0"]],
+    [abi.FUSE_UNLINK, ["a\0"]],
+    [abi.FUSE_RMDIR, ["a\0"]],
+    [abi.FUSE_RENAME, [...zeros(2), "a\0b\0"]],
+    [abi.FUSE_RENAME2, [...zeros(4), "a\0b\0"]],
+    [abi.FUSE_LINK, [ino, 0, "n\0"]],
+    [abi.FUSE_CREATE, [...zeros(4), "n\0"]],
+    [abi.FUSE_TMPFILE, zeros(4)],
+    [abi.FUSE_WRITE, zeros(10)],
+    [abi.FUSE_SETXATTR, [...zeros(4), "user.a\0"]],
+    [abi.FUSE_REMOVEXATTR, ["user.a\0"]],
+    [abi.FUSE_FALLOCATE, zeros(8)],
+    [abi.FUSE_COPY_FILE_RANGE, zeros(14)],
+    [abi.FUSE_COPY_FILE_RANGE_64, zeros(14)],
+  ];
+  for (const [opcode, body] of changes) {
+    t.equal(run(opcode, ino, ...body), -EROFS, abi.opcodeName(opcode));
+  }
+  t.equal(run(abi.FUSE_LOOKUP, 1, "a\0"), 128);
+  t.equal(run(abi.FUSE_GETATTR, ino, ...zeros(4)), 104);
+  t.equal(run(abi.FUSE_FORGET, ino, 2, 0), NO_REPLY);
+  t.end();
+});
+
+t.test("dispatch: what must be durable before it is answered", (t) => {
+  const { load, dispatcher } = makeRig();
+  const zeros = (count: number): number[] => new Array<number>(count).fill(0);
+  const durable = (names: boolean, opcode: number, ...body: (number | string)[]): number => {
+    load(opcode, 5, ...body);
+    return dispatcher.durableIno(names);
+  };
+  for (const names of [true, false]) {
+    t.equal(durable(names, abi.FUSE_MKDIR, 0, 0, "n\0"), 5);
+    t.equal(durable(names, abi.FUSE_RENAME2, ...zeros(4), "a\0b\0"), 5);
+    t.equal(durable(names, abi.FUSE_LOOKUP, "n\0"), 0);
+    t.equal(durable(names, abi.FUSE_FORGET, 1, 0), 0);
+    t.equal(durable(names, 4000), 0, "an opcode that nobody knows");
+    t.equal(durable(names, abi.FUSE_SETATTR, ...zeros(22)), names ? 0 : 5);
+  }
+  const write = zeros(10);
+  t.equal(durable(false, abi.FUSE_WRITE, ...write), 5, "straight from a program");
+  write[abi.WRITE_FLAGS / 4] = abi.FUSE_WRITE_CACHE;
+  t.equal(durable(false, abi.FUSE_WRITE, ...write), 0, "the kernel asks for an fsync");
+  const copy = zeros(14);
+  copy[4] = 9;
+  t.equal(durable(false, abi.FUSE_COPY_FILE_RANGE, ...copy), 9, "the target");
   t.end();
 });
