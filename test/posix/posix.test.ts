@@ -9,29 +9,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { mountImpossible, programsMissing, withMount } from "../support/mount.ts";
 import type { PosixCase } from "../support/posix_case.ts";
-import { attributes } from "./attributes.ts";
-import { data } from "./data.ts";
-import { directories } from "./directories.ts";
-import { links } from "./links.ts";
-import { names } from "./names.ts";
-import { permissions } from "./permissions.ts";
-import { rename } from "./rename.ts";
-import { space } from "./space.ts";
-import { special } from "./special.ts";
-import { xattrs } from "./xattrs.ts";
-
-const GROUPS: Readonly<Record<string, readonly PosixCase[]>> = {
-  names,
-  links,
-  rename,
-  attributes,
-  directories,
-  space,
-  data,
-  xattrs,
-  special,
-  permissions,
-};
+import { GROUPS } from "./groups.ts";
 
 t.setTimeout(900_000);
 
