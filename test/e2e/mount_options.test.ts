@@ -24,6 +24,7 @@ import {
 } from "node:fs";
 import t from "tap";
 import { readMountInfo } from "../../host/base/mountinfo.ts";
+import { Volume } from "../../host/fs/volume.ts";
 import { MAIN, mountImpossible, type Result, Sandbox } from "../support/cli.ts";
 import { delay, Mounted, programsMissing, runProgram, withMount } from "../support/mount.ts";
 import { asUser, code, mode, setxattr } from "../support/posix_case.ts";
@@ -33,6 +34,8 @@ const skip = process.geteuid?.() !== 0 ? "changing mounts needs root" : mountImp
 const HELPER = "/sbin/mount.fuse3";
 const HELPER_MISSING =
   programsMissing("unshare") || (existsSync(HELPER) ? false : `${HELPER} is not installed`);
+const FIXED =
+  "keepAccessTimes" in Volume.prototype ? false : "access times are chosen at the mount";
 const ACL_KNOWN = programsMissing("setfacl");
 
 function optionsAt(directory: string): readonly string[] {
@@ -135,7 +138,8 @@ t.test("what a remount changes", { skip }, async (t) => {
     const status = JSON.parse(mounted.sandbox.run("status", directory, "--json").out);
     t.equal(status.pools[0].mount.readOnly, true, "so does the daemon");
     t.equal(status.pools[0].cache.dirtyBlocks, 0);
-    t.match(mounted.sandbox.run("mounts", "-H").out, /\tro\t/);
+    const row = new RegExp(`^${directory}\t.*\tonline\tro\t`, "m");
+    t.match(mounted.sandbox.run("mounts", "-H").out, row);
 
     // The kernel alone is asked for rw: the daemon still refuses.
     t.equal((await runProgram("mount", ["-i", "-o", "remount,rw", directory])).code, 0);
@@ -170,6 +174,38 @@ t.test("what a remount changes", { skip }, async (t) => {
       "others stay",
     );
     t.equal((await runProgram(mounted.path("program"), [])).code, 0);
+  });
+});
+
+t.test("access times: noatime and atime, and read-only", { skip: skip || FIXED }, async (t) => {
+  await withMount({ size: "256M" }, async (mounted) => {
+    /** Whether a read of what nobody has cached changes the access time. */
+    const isKept = (): boolean =>
+      asUser(
+        mounted.directory,
+        0,
+        `fd = os.open("a", os.O_RDONLY); os.fsync(fd); os.posix_fadvise(fd, 0, 0, 4)
+before = os.fstat(fd).st_atime_ns; os.read(fd, 9); os.close(fd)
+print(os.stat("a").st_atime_ns != before)`,
+      ) === "True";
+    const age = (): void => {
+      asUser(mounted.directory, 0, `os.utime("a", (1000, 2000))`);
+    };
+    writeFileSync(mounted.path("a"), "text");
+    age();
+    t.equal(isKept(), true);
+    age();
+    t.equal(remount(mounted, "noatime").code, 0);
+    t.ok(optionsAt(mounted.directory).includes("noatime"));
+    t.equal(isKept(), false);
+    t.equal(remount(mounted, "atime").code, 0);
+    t.ok(optionsAt(mounted.directory).includes("relatime"));
+    t.equal(isKept(), true);
+    age();
+    t.equal(remount(mounted, "ro").code, 0);
+    t.equal(isKept(), false);
+    t.equal(remount(mounted, "rw").code, 0);
+    t.equal(isKept(), true);
   });
 });
 
@@ -314,7 +350,10 @@ t.test("auto_unmount frees the mount point of a killed daemon", { skip }, async 
   const directory = sandbox.path("m n\\t");
   mkdirSync(directory);
   t.equal(sandbox.run("pool", "create", "p", "a.img:256M").code, 0);
-  const pid = (): number => JSON.parse(sandbox.run("mounts", "--json").out).mounts[0].pid;
+  const pid = (): number => {
+    const { mounts } = JSON.parse(sandbox.run("mounts", "--json").out);
+    return mounts.find((each: { mountPoint: string }) => each.mountPoint === directory).pid;
+  };
   const isMounted = (): boolean => optionsAt(directory).length > 0;
 
   t.equal(sandbox.run("mount", "a.img", directory, "-o", "auto_unmount").code, 0);
