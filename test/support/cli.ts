@@ -1,9 +1,10 @@
 /** Runs the real command, as a user would. */
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { readMountInfo } from "../../host/base/mountinfo.ts";
 
 export const MAIN: string = fileURLToPath(new URL("../../host/main.js", import.meta.url));
 
@@ -54,9 +55,8 @@ export class Sandbox {
 
   /** Takes off whatever is still mounted below, whoever left it, and removes everything. */
   close(): void {
-    const mountPoints = readFileSync("/proc/self/mountinfo", "utf8")
-      .split("\n")
-      .map((line) => line.split(" ")[4] ?? "")
+    const mountPoints = readMountInfo()
+      .map((record) => record.mountpoint)
       .filter((mountPoint) => mountPoint.startsWith(`${this.directory}/`));
     for (const mountPoint of mountPoints.reverse()) {
       const lazily = process.geteuid?.() === 0 ? ["umount", "-l"] : ["fusermount3", "-uz"];
