@@ -50,6 +50,8 @@ function prepareRuntime(): void {
 const ANSWER_MS_MAX = 10_000;
 /** A terminal and npm may both pass on one Ctrl-C: what comes so soon after is the same wish. */
 const SAME_SIGNAL_MS = 1000;
+/** A clean unmount, then a lazy one, then an end whatever happens. */
+const STOP_AFTER_SIGNALS = 2;
 const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
 export interface ServeOptions {
@@ -171,7 +173,9 @@ class DaemonControl {
       log.write("error", "engine-crashed", { cause });
       await this.#removeDeadMount();
     }
-    this.#watcher?.release();
+    // Told to stop although the kernel still has the mount, or unable to take it off: that is what the watcher is for.
+    const isLeft = error !== null && mountAt(mountPoint)?.type === FILE_SYSTEM_TYPE;
+    if (!isLeft && this.#signalCount <= STOP_AFTER_SIGNALS) this.#watcher?.release();
     for (const resolve of this.#queries.values()) resolve(null);
     if (this.#server !== undefined) await this.#server.close({ ended: true, error });
     for (const { signal, listener } of listeners) process.off(signal, listener);
@@ -355,7 +359,7 @@ class DaemonControl {
     this.#signalCount++;
     log.write("info", "signal", { signal, count: this.#signalCount });
     if (!this.#mounted) return;
-    if (this.#signalCount > 2) {
+    if (this.#signalCount > STOP_AFTER_SIGNALS) {
       this.#post({ type: "stop" });
       return;
     }

@@ -3,6 +3,7 @@
  * change, or a day old; it is kept in memory and put into the inode when a checkpoint runs for other reasons, when too many
  * wait, and at the unmount. A crash may lose them, and no read waits for one.
  */
+
 import { setI64 } from "../base/bytes.ts";
 import { Retry } from "../base/retry.ts";
 import type { Core } from "../core/core.ts";
@@ -12,6 +13,7 @@ import { ITEM_INODE } from "../format/key.ts";
 import { INTENT_GROW } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
 import { Attributes } from "./file_system.ts";
+import { FLAG_NOATIME } from "./inode_flags.ts";
 
 const DAY_SECONDS = 86_400;
 const WAITING_MAX = 1024;
@@ -58,6 +60,7 @@ export class AccessTimes {
       throw error;
     }
     this.overlay(out);
+    if ((out.flags & FLAG_NOATIME) !== 0) return;
     const seconds = clock.seconds();
     if (!isStale(out, seconds)) return;
     this.#waiting.set(ino, { seconds, nanoseconds: clock.nanoseconds() });

@@ -22,5 +22,7 @@ export interface DataHooks {
    */
   orderData(ino: number): void;
   /** Times changed explicitly (utimens, chmod …): buffered ones give way. */
+  /** FS_*_FL were set. */
+  flagsChanged(ino: number, flags: number): void;
   attributesChanged(ino: number, out: Attributes): void;
 }

@@ -31,6 +31,8 @@ export class DirtyFile {
   readonly flights: Flight[] = [];
   /** Where the last extent on disk ended: the goal of the next. */
   goal = 0;
+  /** FS_*_FL of its inode. */
+  flags = 0;
   /** It may have unwritten extents. */
   isPreallocated = false;
   /** Its blocks may belong to other files too. */

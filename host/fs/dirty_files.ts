@@ -119,6 +119,7 @@ export class DirtyFiles {
     // A logged block carries its file's times, whether or not the writes change them.
     Object.assign(file, this.#times);
     file.hasInline = hasInline;
+    file.flags = flags;
     file.isPreallocated = (flags & INODE_PREALLOCATED) !== 0;
     file.isShared = (flags & INODE_SHARED) !== 0;
     file.goal = goal;

@@ -35,6 +35,7 @@ import {
   inodeSize,
   storeInodeData,
 } from "./inode_data.ts";
+import { fixedProblem } from "./inode_flags.ts";
 import type { Writeback } from "./writeback.ts";
 
 /** Bytes that are copied, not shared, at a time. */
@@ -183,6 +184,8 @@ export class FileClone {
     if (status <= 0) return status;
     const target = this.#files.open(to);
     if (typeof target === "number") return target;
+    const forbidden = fixedProblem(target.flags);
+    if (forbidden < 0) return forbidden;
     const fromBlock = range.fromOffset / BLOCK_BYTES;
     const toBlock = range.toOffset / BLOCK_BYTES;
     const left = inodeSize(this.#core, this.#source) - range.fromOffset;

@@ -3,7 +3,7 @@
  * and removal are left to. Blocks that were written lie in the data pool until the write-back has put them into extents;
  * reads see them first.
  */
-import { EFBIG, EINVAL, EIO, ENOSPC, ENXIO, EROFS, ESTALE } from "../base/errno.ts";
+import { EFBIG, EINVAL, EIO, ENOSPC, ENXIO, EPERM, EROFS, ESTALE } from "../base/errno.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import type { Done } from "../device/device.ts";
@@ -24,6 +24,7 @@ import { FileSync } from "./file_sync.ts";
 import type { Attributes, ReadResult } from "./file_system.ts";
 import { Flusher } from "./flusher.ts";
 import { inodeSize } from "./inode_data.ts";
+import { fixedProblem, immutableProblem } from "./inode_flags.ts";
 import type { Writeback } from "./writeback.ts";
 
 const SEEK_STEPS_MAX = 100_000;
@@ -121,6 +122,10 @@ export class FileData implements DataHooks {
       if (runAddress !== 0) this.#files.pool.give(runAddress, runBlocks);
       return 0;
     }
+    if (fixedProblem(file.flags) < 0) {
+      const forbidden = this.#appendProblem(file, offset, address, byteLength);
+      if (forbidden < 0) return forbidden;
+    }
     const end = offset + byteLength;
     const first = Math.floor(offset / BLOCK_BYTES);
     const last = Math.floor((end - 1) / BLOCK_BYTES);
@@ -155,6 +160,29 @@ export class FileData implements DataHooks {
     if (!keepTimes) this.#files.touchTimes(file);
     this.flusher.afterWrite(file);
     return byteLength;
+  }
+
+  /**
+   * −EPERM unless a write to a protected file only appends. The kernel's cache writes whole pages: what it repeats of
+   * the file before its end must be as it is.
+   */
+  #appendProblem(file: DirtyFile, offset: number, address: number, byteLength: number): number {
+    const immutable = immutableProblem(file.flags);
+    if (immutable < 0 || offset >= file.size) return immutable;
+    const end = Math.min(offset + byteLength, file.size);
+    const { bytes } = this.#core;
+    for (let at = offset; at < end; ) {
+      const block = Math.floor(at / BLOCK_BYTES);
+      const stop = Math.min(end, (block + 1) * BLOCK_BYTES);
+      this.#files.bringBlock(file, block);
+      const found = this.#files.find(file, block);
+      const buffer = found ? this.#files.foundAddress() - block * BLOCK_BYTES : 0;
+      for (; at < stop; at++) {
+        const old = found ? bytes[buffer + at] : 0;
+        if (bytes[address + (at - offset)] !== old) return -EPERM;
+      }
+    }
+    return 0;
   }
 
   /**
@@ -238,6 +266,11 @@ export class FileData implements DataHooks {
       out.ctime = file.ctime;
       out.ctimeNs = file.ctimeNs;
     }
+  }
+
+  flagsChanged(ino: number, flags: number): void {
+    const file = this.#files.get(ino);
+    if (file !== undefined) file.flags = flags;
   }
 
   attributesChanged(ino: number, out: Attributes): void {

@@ -28,6 +28,8 @@ import {
   storeInodeData,
 } from "./inode_data.ts";
 
+import { fixedProblem, immutableProblem } from "./inode_flags.ts";
+
 /** 8 PiB: every offset stays an exact integer. */
 export const FILE_BYTES_MAX: number = 2 ** 53 - BLOCK_BYTES;
 /** Extents that one transaction removes. */
@@ -201,6 +203,10 @@ export class FileRanges {
       return -EOPNOTSUPP;
     const end = offset + byteLength;
     if (end > FILE_BYTES_MAX) return -EFBIG;
+    const file = this.#files.open(ino);
+    if (typeof file === "number") return file;
+    const forbidden = operation === 0 ? immutableProblem(file.flags) : fixedProblem(file.flags);
+    if (forbidden < 0) return forbidden;
     if (operation === FALLOC_FL_PUNCH_HOLE) return this.#zeroRange(ino, offset, end, false, false);
     if (operation === 0) return this.#preallocate(ino, offset, end, grow);
     // Nobody sees that space is kept: what is seen changes in the transaction that zeroes.

@@ -36,8 +36,10 @@ export class Attributes {
   ctimeNs = 0;
   btime = 0;
   btimeNs = 0;
-  /** FS_*_FL flags (chattr). */
+  /** FS_*_FL flags (chattr): inode_flags.ts. */
   flags = 0;
+  /** Project id, for accounting. */
+  project = 0;
 }
 
 /** A change of attributes: fields named in `set` only. */
@@ -248,6 +250,11 @@ export interface FileSystem {
     killPrivileges: boolean,
     keepTimes?: boolean,
   ): number;
+  /**
+   * Sets the flags of a file or directory (those that can be set, the others stay) and its project id.
+   * −EOPNOTSUPP for a flag that is not offered.
+   */
+  setFlags(ino: number, flags: number, project: number, out: Attributes): number;
   /** fallocate(2): mode 0, KEEP_SIZE, ZERO_RANGE, PUNCH_HOLE | KEEP_SIZE. */
   fallocate(ino: number, mode: number, offset: number, byteLength: number): number;
   /**

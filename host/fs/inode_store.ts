@@ -22,6 +22,7 @@ import {
   INODE_NLINK,
   INODE_PARENT,
   INODE_PREALLOCATED,
+  INODE_PROJECT,
   INODE_RDEV,
   INODE_SHARED,
   INODE_SIZE,
@@ -92,6 +93,11 @@ export class InodeStore {
 
   setMode(record: number, mode: number): void {
     this.#core.view.setUint32(record + INODE_MODE, mode, true);
+  }
+
+  /** FS_*_FL and our own. */
+  flags(record: number): number {
+    return this.#core.view.getUint32(record + INODE_FLAGS, true);
   }
 
   isDirectory(record: number): boolean {
@@ -182,6 +188,7 @@ export class InodeStore {
     out.ctimeNs = view.getUint32(at + INODE_CTIME_NS, true);
     out.btime = getI64(view, at + INODE_BTIME);
     out.btimeNs = view.getUint32(at + INODE_BTIME_NS, true);
+    out.project = view.getUint32(at + INODE_PROJECT, true);
     out.flags = view.getUint32(at + INODE_FLAGS, true) & ~(INODE_PREALLOCATED | INODE_SHARED);
   }
 }

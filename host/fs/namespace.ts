@@ -19,9 +19,11 @@ import {
   ENOSPC,
   ENOTDIR,
   ENOTEMPTY,
+  EOPNOTSUPP,
   EPERM,
   EROFS,
   ESTALE,
+  EXDEV,
 } from "../base/errno.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
@@ -32,11 +34,13 @@ import {
   INODE_CTIME,
   INODE_CTIME_NS,
   INODE_ENTRIES,
+  INODE_FLAGS,
   INODE_GID,
   INODE_MTIME,
   INODE_MTIME_NS,
   INODE_NLINK,
   INODE_PARENT,
+  INODE_PROJECT,
   INODE_SIZE,
   INODE_UID,
   INODE_XATTRS,
@@ -74,6 +78,14 @@ import {
   SET_UID,
   XATTR_KILL_SETGID,
 } from "./file_system.ts";
+import {
+  FLAG_PROJECT_INHERIT,
+  FLAGS_INHERITED,
+  FLAGS_OF_DIRECTORIES,
+  FLAGS_OF_FILES,
+  fixedProblem,
+  immutableProblem,
+} from "./inode_flags.ts";
 import {
   InodeStore,
   S_IFCHR,
@@ -205,6 +217,8 @@ export class Namespace {
     inodes.attributes(record, ino, out);
     this.#hooks.overlay(ino, out);
     const { set } = change;
+    const forbidden = changeProblem(inodes.flags(record), set);
+    if (forbidden < 0) return forbidden;
     const size = out.size;
     const resize = (set & SET_SIZE) !== 0;
     if (resize) {
@@ -263,6 +277,35 @@ export class Namespace {
     if ((set & SET_CTIME) !== 0)
       inodes.setTime(record, INODE_CTIME, INODE_CTIME_NS, change.ctime, change.ctimeNs);
     else inodes.touchCtime(record);
+  }
+
+  setFlags(ino: number, flags: number, project: number, out: Attributes): number {
+    const inodes = this.#inodes;
+    const begun = this.#store.begin(INTENT_SHRINK);
+    if (begun < 0) return begun;
+    const record = inodes.record(0);
+    const status = inodes.load(ino, record);
+    if (status < 0) return status;
+    if (!this.#isRegular(record) && !inodes.isDirectory(record)) return -EOPNOTSUPP;
+    const settable = inodes.isDirectory(record) ? FLAGS_OF_DIRECTORIES : FLAGS_OF_FILES;
+    if ((flags & ~settable) !== 0) return -EOPNOTSUPP;
+    inodes.readClock();
+    inodes.setU32(record, INODE_FLAGS, ((inodes.flags(record) & ~settable) | flags) >>> 0);
+    inodes.setU32(record, INODE_PROJECT, project);
+    inodes.touchCtime(record);
+    inodes.put(ino, record);
+    this.#store.commit();
+    inodes.attributes(record, ino, out);
+    this.#hooks.flagsChanged(ino, inodes.flags(record));
+    this.#hooks.overlay(ino, out);
+    return 0;
+  }
+
+  /** Of a change of attributes or names of attributes. */
+  #attributeProblem(ino: number): number {
+    const record = this.#inodes.record(0);
+    const status = this.#inodes.load(ino, record);
+    return status < 0 ? status : fixedProblem(this.#inodes.flags(record));
   }
 
   #isRegular(record: number): boolean {
@@ -349,7 +392,7 @@ export class Namespace {
     const begun = this.#store.begin(INTENT_GROW);
     if (begun < 0) return begun;
     const directory = inodes.record(0);
-    const status = this.#loadDirectory(parent, directory);
+    const status = this.#loadToAdd(parent, directory);
     if (status < 0) return status;
     if (this.#directory.find(parent, nameAddress, nameLength)) return -EEXIST;
     if (!this.#directory.hasRoom(parent, nameAddress, nameLength)) return -ENOSPC;
@@ -407,6 +450,13 @@ export class Namespace {
       if ((mode & S_IFMT) === S_IFDIR) mode |= S_ISGID;
     }
     inodes.fresh(record, ino, mode, node.uid, gid, node.rdev, parent);
+    const flags = inodes.flags(directory);
+    let inherited = (mode & S_IFMT) === S_IFLNK ? 0 : flags & FLAGS_INHERITED;
+    if ((flags & FLAG_PROJECT_INHERIT) !== 0) {
+      inodes.setU32(record, INODE_PROJECT, inodes.u32(directory, INODE_PROJECT));
+      if ((mode & S_IFMT) === S_IFDIR) inherited |= FLAG_PROJECT_INHERIT;
+    }
+    inodes.setU32(record, INODE_FLAGS, inherited);
   }
 
   makeUnnamed(parent: number, node: NewNode, out: Attributes): number {
@@ -414,7 +464,7 @@ export class Namespace {
     const begun = this.#store.begin(INTENT_GROW);
     if (begun < 0) return begun;
     const directory = inodes.record(0);
-    const status = this.#loadDirectory(parent, directory);
+    const status = this.#loadToAdd(parent, directory);
     if (status < 0) return status;
     this.#store.get(0, ITEM_ORPHAN, this.#store.nextObjectId);
     node.mode = (node.mode & 0o7777) | S_IFREG;
@@ -450,11 +500,13 @@ export class Namespace {
     if (begun < 0) return begun;
     const directory = inodes.record(0);
     const record = inodes.record(1);
-    let status = this.#loadDirectory(newParent, directory);
+    let status = this.#loadToAdd(newParent, directory);
     if (status < 0) return status;
     status = inodes.load(ino, record);
     if (status < 0) return status;
     if (inodes.isDirectory(record)) return -EPERM;
+    status = fixedProblem(inodes.flags(record)) || this.#projectProblem(directory, record);
+    if (status < 0) return status;
     if (this.#directory.find(newParent, nameAddress, nameLength)) return -EEXIST;
     if (!this.#directory.hasRoom(newParent, nameAddress, nameLength)) return -ENOSPC;
     const links = inodes.u32(record, INODE_NLINK);
@@ -504,6 +556,8 @@ export class Namespace {
     status = inodes.load(ino, record);
     if (status < 0) return status;
     if (inodes.isDirectory(record)) return -EISDIR;
+    status = fixedProblem(inodes.flags(record) | inodes.flags(directory));
+    if (status < 0) return status;
     this.#lookAtRelease(ino, record);
     inodes.readClock();
     this.#directory.remove(parent, nameAddress, nameLength);
@@ -537,6 +591,8 @@ export class Namespace {
     if (status < 0) return status;
     if (!inodes.isDirectory(record)) return -ENOTDIR;
     if (inodes.u32(record, INODE_ENTRIES) > 0) return -ENOTEMPTY;
+    status = fixedProblem(inodes.flags(record) | inodes.flags(directory));
+    if (status < 0) return status;
     this.#lookAtRelease(ino, record);
     inodes.readClock();
     this.#directory.remove(parent, nameAddress, nameLength);
@@ -651,6 +707,8 @@ export class Namespace {
       status = inodes.load(other, target);
       if (status < 0) return status;
     }
+    status = this.#moveProblem(from, to, moved, exists ? target : 0, flags);
+    if (status < 0) return status;
     const movesDirectory = inodes.isDirectory(moved);
     if (movesDirectory && newParent !== parent) {
       status = this.#checkAncestry(ino, newParent);
@@ -729,6 +787,28 @@ export class Namespace {
     this.#store.commit();
     if (reap) this.#hooks.reap(other);
     return 0;
+  }
+
+  /** Flags and projects that forbid a rename. @param target 0: nothing has the new name. */
+  #moveProblem(from: number, to: number, moved: number, target: number, flags: number): number {
+    const inodes = this.#inodes;
+    const exchanges = (flags & RENAME_EXCHANGE) !== 0;
+    let fixed = inodes.flags(from) | inodes.flags(moved);
+    if (target !== 0) fixed |= inodes.flags(target);
+    if (exchanges) fixed |= inodes.flags(to);
+    return (
+      fixedProblem(fixed) ||
+      immutableProblem(inodes.flags(to)) ||
+      this.#projectProblem(to, moved) ||
+      (exchanges ? this.#projectProblem(from, target) : 0)
+    );
+  }
+
+  /** −EXDEV where a directory hands on its project, and what would come into it has another. */
+  #projectProblem(directory: number, record: number): number {
+    const inodes = this.#inodes;
+    if ((inodes.flags(directory) & FLAG_PROJECT_INHERIT) === 0) return 0;
+    return inodes.u32(directory, INODE_PROJECT) === inodes.u32(record, INODE_PROJECT) ? 0 : -EXDEV;
   }
 
   #exchange(move: {
@@ -811,6 +891,8 @@ export class Namespace {
     valueLength: number,
     flags: number,
   ): number {
+    const forbidden = this.#attributeProblem(ino);
+    if (forbidden < 0) return forbidden;
     if (this.#acls.isAcl(nameAddress, nameLength)) {
       const killSetGid = (flags & XATTR_KILL_SETGID) !== 0;
       return this.#acls.set(ino, nameAddress, nameLength, valueAddress, valueLength, killSetGid);
@@ -823,6 +905,8 @@ export class Namespace {
   }
 
   removeXattr(ino: number, nameAddress: number, nameLength: number): number {
+    const forbidden = this.#attributeProblem(ino);
+    if (forbidden < 0) return forbidden;
     return this.#xattrs.remove(ino, nameAddress, nameLength);
   }
 
@@ -905,6 +989,12 @@ export class Namespace {
     return this.#store.get(0, ITEM_ORPHAN, ino) !== 0;
   }
 
+  /** Loads a directory that is about to get an entry. */
+  #loadToAdd(ino: number, record: number): number {
+    const status = this.#loadDirectory(ino, record);
+    return status < 0 ? status : immutableProblem(this.#inodes.flags(record));
+  }
+
   #loadDirectory(ino: number, record: number): number {
     const status = this.#inodes.load(ino, record);
     if (status < 0) return status;
@@ -973,4 +1063,15 @@ export function formatRoot(
   inodes.setU32(record, INODE_NLINK, 2);
   inodes.put(ROOT_INO, record);
   store.countObjects(1);
+}
+
+/** Whether flags forbid a change of attributes: 0 or −EPERM. */
+function changeProblem(flags: number, set: number): number {
+  const times = SET_ATIME | SET_ATIME_NOW | SET_MTIME | SET_MTIME_NOW;
+  if ((set & (SET_MODE | SET_UID | SET_GID | SET_SIZE)) !== 0) return fixedProblem(flags);
+  // The kernel brings the time of earlier writes late, without an access time.
+  const isLate = (set & times) === SET_MTIME && (set & SET_CTIME) !== 0;
+  if ((set & times) === 0 || isLate) return 0;
+  const isNow = (set & (SET_ATIME | SET_MTIME)) === 0;
+  return isNow ? immutableProblem(flags) : fixedProblem(flags);
 }

@@ -544,6 +544,11 @@ export class Volume {
     this.#checkpointer.whenDone(done);
   }
 
+  /** Whether reads change access times from now on. */
+  keepAccessTimes(isOn: boolean): void {
+    this.#engine.accessTimes.isOn = isOn;
+  }
+
   /** Makes everything durable, stops timers; the devices can be closed after it. */
   *unmount(): Task<void> {
     const { store, data } = this.#engine;

@@ -259,6 +259,10 @@ export class VolumeFileSystem implements FileSystem {
     return this.#data.fallocate(ino, mode, offset, byteLength);
   }
 
+  setFlags(ino: number, flags: number, project: number, out: Attributes): number {
+    return this.#names.setFlags(ino, flags, project, out);
+  }
+
   copyRange(
     from: number,
     fromOffset: number,

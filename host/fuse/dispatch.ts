@@ -21,6 +21,7 @@ import {
   ENOTTY,
   ENXIO,
   EOPNOTSUPP,
+  EPERM,
   ERANGE,
   EROFS,
   ESTALE,
@@ -45,6 +46,7 @@ import {
   VolumeSpace,
   XATTR_KILL_SETGID,
 } from "../fs/file_system.ts";
+import { flagsOfXflags, isImmutableFile, xflagsOf } from "./file_flags.ts";
 import {
   BATCH_FORGET_IN_BYTES,
   BLOCK_BYTES,
@@ -70,6 +72,13 @@ import {
   FOPEN_KEEP_CACHE,
   FORGET_IN_BYTES,
   FORGET_ONE_BYTES,
+  FS_IOC_FSGETXATTR,
+  FS_IOC_FSSETXATTR,
+  FS_IOC_GETFLAGS,
+  FS_IOC_GETVERSION,
+  FS_IOC_SETFLAGS,
+  FSXATTR_BYTES,
+  FSXATTR_PROJID,
   FSYNC_FLAGS,
   FSYNC_IN_BYTES,
   FUSE_ACCESS,
@@ -86,6 +95,7 @@ import {
   FUSE_FSYNC_FDATASYNC,
   FUSE_FSYNCDIR,
   FUSE_GETATTR,
+  FUSE_GETATTR_FH,
   FUSE_GETXATTR,
   FUSE_INTERRUPT,
   FUSE_IOCTL,
@@ -124,6 +134,7 @@ import {
   FUSE_WRITE_KILL_SUIDGID,
   GETATTR_IN_BYTES,
   GETXATTR_IN_BYTES,
+  IOCTL_CMD,
   IOCTL_IN_BYTES,
   LINK_IN_BYTES,
   LSEEK_IN_BYTES,
@@ -183,6 +194,12 @@ export interface Later {
   read(request: Request, offset: number, byteLength: number): void;
   fsync(request: Request, dataOnly: boolean): void;
   sync(request: Request): void;
+  /** Has the kernel forget what it has cached of an inode. */
+  dropCached(ino: number): void;
+  /** GETATTR or STATX of an immutable file: 0 to answer at once, or NO_REPLY. */
+  attributes(request: Request): number;
+  /** FS_*_FL and project of the request's inode: what is cached of a file that gets protected is written first. */
+  setFlags(request: Request, flags: number, project: number): void;
   copyRange(
     request: Request,
     fromOffset: number,
@@ -473,13 +490,54 @@ function done(status: number): number {
 }
 
 function getattr(d: Dispatcher): number {
-  const status = d.fs.getAttributes(d.request.nodeid, d.attributes);
-  return status < 0 ? status : d.reply.attributes(d.attributes);
+  const status = attributesAsked(d);
+  return status === 0 ? d.reply.attributes(d.attributes) : status;
 }
 
 function statx(d: Dispatcher): number {
+  const status = attributesAsked(d);
+  return status === 0 ? d.reply.statx(d.attributes) : status;
+}
+
+/**
+ * Gets the attributes that are asked for: 0, −errno, or NO_REPLY. Opening a file is no request, so an immutable one is
+ * protected from writes to the kernel's cache here: the kernel is made to forget the attributes again and again, and asks
+ * for them on behalf of an open file only when it is about to write.
+ */
+function attributesAsked(d: Dispatcher): number {
   const status = d.fs.getAttributes(d.request.nodeid, d.attributes);
-  return status < 0 ? status : d.reply.statx(d.attributes);
+  if (status < 0) return status;
+  if (!d.writeback || !isImmutableFile(d.attributes)) return 0;
+  if ((d.request.u32(0) & FUSE_GETATTR_FH) !== 0) return -EPERM;
+  return d.later.attributes(d.request);
+}
+
+function ioctl(d: Dispatcher): number {
+  const { request, attributes } = d;
+  const cmd = request.u32(IOCTL_CMD);
+  const gets = cmd === FS_IOC_GETFLAGS || cmd === FS_IOC_FSGETXATTR || cmd === FS_IOC_GETVERSION;
+  if (!gets && cmd !== FS_IOC_SETFLAGS && cmd !== FS_IOC_FSSETXATTR) return -ENOTTY;
+  const status = d.fs.getAttributes(request.nodeid, attributes);
+  if (status < 0) return status;
+  if (gets) {
+    if (cmd === FS_IOC_FSGETXATTR)
+      return d.reply.ioctl(xflagsOf(attributes.flags), 0, 0, attributes.project, 0, 0, 0);
+    const value = cmd === FS_IOC_GETFLAGS ? attributes.flags : attributes.generation;
+    return d.reply.ioctl(value);
+  }
+  if (d.refusesChanges) return -EROFS;
+  const bytes = cmd === FS_IOC_SETFLAGS ? 4 : FSXATTR_BYTES;
+  if (request.bodyBytes < IOCTL_IN_BYTES + bytes) return -EINVAL;
+  let flags = request.u32(IOCTL_IN_BYTES);
+  let { project } = attributes;
+  if (cmd === FS_IOC_FSSETXATTR) {
+    flags = flagsOfXflags(flags);
+    project = request.u32(IOCTL_IN_BYTES + FSXATTR_PROJID);
+    // Hints for extents have no meaning here.
+    if (flags < 0 || request.u32(IOCTL_IN_BYTES + 4) !== 0) return -EOPNOTSUPP;
+  }
+  d.later.setFlags(request, flags, project);
+  return NO_REPLY;
 }
 
 function setattr(d: Dispatcher): number {
@@ -685,6 +743,8 @@ function write(d: Dispatcher): number {
   } else {
     status = fs.write(request.nodeid, offset, payload, size, kill, keepTimes);
   }
+  // A protected file: what the cache holds of it was never written.
+  if (status === -EPERM && (flags & FUSE_WRITE_CACHE) !== 0) d.later.dropCached(request.nodeid);
   if (status < 0) return status;
   d.stats.bytesWritten += status;
   return d.reply.count(status);
@@ -862,7 +922,7 @@ on(FUSE_INTERRUPT, 8, unanswered);
 on(FUSE_NOTIFY_REPLY, 0, unanswered);
 on(FUSE_BMAP, 16, unsupported);
 on(FUSE_DESTROY, 0, ok);
-on(FUSE_IOCTL, IOCTL_IN_BYTES, () => -ENOTTY);
+on(FUSE_IOCTL, IOCTL_IN_BYTES, ioctl);
 on(FUSE_POLL, 24, unsupported);
 on(FUSE_BATCH_FORGET, BATCH_FORGET_IN_BYTES, batchForget);
 on(FUSE_FALLOCATE, FALLOCATE_IN_BYTES, fallocate);

@@ -18,6 +18,7 @@ import {
   FUSE_EXPORT_SUPPORT,
   FUSE_HANDLE_KILLPRIV_V2,
   FUSE_INIT_EXT,
+  FUSE_IOCTL_DIR,
   FUSE_MAJOR,
   FUSE_MAX_PAGES,
   FUSE_MINOR,
@@ -74,6 +75,7 @@ export function negotiate(offer: Offer, wishes: Wishes): Answer | "again" | null
     FUSE_ASYNC_READ |
     FUSE_EXPORT_SUPPORT |
     FUSE_BIG_WRITES |
+    FUSE_IOCTL_DIR |
     FUSE_DO_READDIRPLUS |
     FUSE_READDIRPLUS_AUTO |
     FUSE_ASYNC_DIO |

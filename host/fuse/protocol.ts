@@ -261,6 +261,20 @@ export const GETXATTR_OUT_BYTES = 8;
 
 /** u64 fh, u32 flags, u32 cmd, u64 arg, u32 in_size, u32 out_size. */
 export const IOCTL_IN_BYTES = 32;
+export const IOCTL_CMD = 12;
+/** s32 result, u32 flags, in_iovs, out_iovs; then the data. */
+export const IOCTL_OUT_BYTES = 16;
+/** linux/fs.h: an unsigned long, or 32 bits of one. */
+export const FS_IOC_GETFLAGS = 0x80086601;
+export const FS_IOC_SETFLAGS = 0x40086602;
+export const FS_IOC_GETVERSION = 0x80087601;
+/** struct fsxattr: u32 xflags, extsize, nextents, projid, cowextsize, then 8 bytes of padding. */
+export const FS_IOC_FSGETXATTR = 0x801c581f;
+export const FS_IOC_FSSETXATTR = 0x401c5820;
+export const FSXATTR_BYTES = 28;
+export const FSXATTR_PROJID = 12;
+/** FUSE_GETATTR, bit of the flags: a file is open, and asked about for its sake. */
+export const FUSE_GETATTR_FH = 1;
 /** u64 fh, u64 offset, u64 length, u32 mode, u32 padding. */
 export const FALLOCATE_IN_BYTES = 32;
 /** u64 fh, u64 offset, u32 whence, u32 padding. */
@@ -308,6 +322,7 @@ export const FUSE_ATOMIC_O_TRUNC: number = 1 << 3;
 export const FUSE_EXPORT_SUPPORT: number = 1 << 4;
 export const FUSE_BIG_WRITES: number = 1 << 5;
 export const FUSE_DONT_MASK: number = 1 << 6;
+export const FUSE_IOCTL_DIR: number = 1 << 11;
 export const FUSE_FLOCK_LOCKS: number = 1 << 10;
 export const FUSE_AUTO_INVAL_DATA: number = 1 << 12;
 export const FUSE_DO_READDIRPLUS: number = 1 << 13;

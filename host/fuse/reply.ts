@@ -8,6 +8,7 @@
 import type { Core } from "../core/core.ts";
 import type { Attributes, VolumeSpace } from "../fs/file_system.ts";
 import { NAME_BYTES_MAX } from "../fs/file_system.ts";
+import { isImmutableFile } from "./file_flags.ts";
 import {
   ATTR_ATIME,
   ATTR_ATIME_NS,
@@ -43,6 +44,7 @@ import {
   ENTRY_OUT_BYTES,
   ENTRY_VALID,
   ENTRY_VALID_NS,
+  IOCTL_OUT_BYTES,
   OPEN_OUT_BYTES,
   OUT_ERROR,
   OUT_HEADER_BYTES,
@@ -90,6 +92,8 @@ export class Reply {
   /** Room for the payload. */
   readonly capacity: number;
   readonly #shown: Shown | null;
+  /** Immutable files whose attributes come with entries of this reply: what the kernel knows of them must not last. */
+  readonly immutable: number[] = [];
 
   /** @param address A multiple of 8. @param shown Null: owners and modes are shown as they are stored. */
   constructor(
@@ -130,6 +134,7 @@ export class Reply {
 
   /** @param at Where; the payload's start for a reply of its own. */
   entry(attributes: Attributes, at: number = this.payload): number {
+    if (isImmutableFile(attributes)) this.immutable.push(attributes.ino);
     this.#set64(at + ENTRY_NODEID, attributes.ino);
     this.#set64(at + ENTRY_GENERATION, attributes.generation);
     this.#set64(at + ENTRY_VALID, this.#entrySeconds);
@@ -200,6 +205,15 @@ export class Reply {
     this.#set32(at + 44, NAME_BYTES_MAX);
     this.#set32(at + 48, space.blockBytes);
     return STATFS_OUT_BYTES;
+  }
+
+  /** The result of an ioctl: 0, and u32 numbers behind it. */
+  ioctl(...data: readonly number[]): number {
+    const at = this.payload;
+    this.#zero(at, IOCTL_OUT_BYTES);
+    for (let index = 0; index < data.length; index++)
+      this.#set32(at + IOCTL_OUT_BYTES + index * 4, data[index] as number);
+    return IOCTL_OUT_BYTES + data.length * 4;
   }
 
   /** A u32 and padding: bytes written, or the size of an extended attribute. */

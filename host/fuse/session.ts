@@ -35,10 +35,12 @@ import {
 import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
 import type { Core } from "../core/core.ts";
-import type { FileSystem, ReadResult } from "../fs/file_system.ts";
+import { Attributes, type FileSystem, type ReadResult } from "../fs/file_system.ts";
+import { fixedProblem } from "../fs/inode_flags.ts";
 import { type Libc, libc } from "../reactor/libc.ts";
 import type { Reactor, Source } from "../reactor/reactor.ts";
 import { Dispatcher, type Later, NO_REPLY, SLOT_BLOCKS } from "./dispatch.ts";
+import { isImmutableFile } from "./file_flags.ts";
 import { Invalidator } from "./invalidate.ts";
 import {
   type MountChoices,
@@ -59,6 +61,7 @@ import {
   FUSE_INIT_EXT,
   FUSE_INTERRUPT,
   FUSE_MAJOR,
+  FUSE_STATX,
   IN_HEADER_BYTES,
   INIT_IN_BYTES_MIN,
   INIT_IN_FLAGS,
@@ -182,6 +185,7 @@ export class FuseSession implements Source, Later {
   answer: Answer | null = null;
   /** Changes of requests that come from now on. */
   durability: Durability;
+  readonly #flagged = new Attributes();
 
   readonly #reactor: Reactor;
   readonly #core: Core;
@@ -598,23 +602,83 @@ export class FuseSession implements Source, Later {
   ): void {
     const continuation = this.#continue(request);
     const { opcode } = request;
+    const answer = (copied: number): void =>
+      this.#finishWith(continuation, () =>
+        opcode === FUSE_COPY_FILE_RANGE ? this.#reply.count(copied) : this.#reply.u64(copied),
+      );
     const done = (copied: number): void => {
-      if (copied < 0) {
-        this.#finish(continuation, copied);
-        return;
+      if (copied < 0) this.#finish(continuation, copied);
+      else if (this.durability !== "all") answer(copied);
+      else {
+        this.#fs.fsync(to, false, (status) => {
+          if (status < 0) this.#finish(continuation, status);
+          else answer(copied);
+        });
       }
-      const payloadBytes =
-        opcode === FUSE_COPY_FILE_RANGE ? this.#reply.count(copied) : this.#reply.u64(copied);
-      const { uniqueLow, uniqueHigh } = continuation;
-      this.#idle.push(continuation);
-      this.#send(uniqueLow, uniqueHigh, opcode, 0, payloadBytes);
     };
     try {
       this.#fs.copyRange(request.nodeid, fromOffset, to, toOffset, byteLength, done);
     } catch (error) {
-      this.#idle.push(continuation);
+      this.#rest(continuation);
       throw error;
     }
+  }
+
+  setFlags(request: Request, flags: number, project: number): void {
+    const continuation = this.#continue(request);
+    const ino = request.nodeid;
+    const apply = (): void => {
+      let status: number;
+      try {
+        status = this.#fs.setFlags(ino, flags, project, this.#flagged);
+      } catch (error) {
+        this.#retryLater(continuation, error, apply);
+        return;
+      }
+      if (status < 0) {
+        this.#finish(continuation, status);
+        return;
+      }
+      if (isImmutableFile(this.#flagged)) this.#distrust(ino);
+      this.#finishWith(continuation, () => this.#reply.ioctl());
+    };
+    const protects = fixedProblem(flags) < 0;
+    if (protects && this.#invalidator?.isAvailable === true) {
+      this.#invalidator.inode(ino, 0, 0, apply);
+    } else apply();
+  }
+
+  /** What the kernel is told to forget before it gets a reply that is older, it does not learn by that reply. */
+  attributes(request: Request): number {
+    if (this.#invalidator?.isAvailable !== true) return 0;
+    const continuation = this.#continue(request);
+    const { nodeid: ino, opcode } = request;
+    const answer = (): void => {
+      try {
+        const status = this.#fs.getAttributes(ino, this.#flagged);
+        if (status < 0) this.#finish(continuation, status);
+        else {
+          this.#finishWith(continuation, () =>
+            opcode === FUSE_STATX
+              ? this.#reply.statx(this.#flagged)
+              : this.#reply.attributes(this.#flagged),
+          );
+        }
+      } catch (error) {
+        this.#retryLater(continuation, error, answer);
+      }
+    };
+    this.#invalidator.inode(ino, -1, 0, answer);
+    return NO_REPLY;
+  }
+
+  dropCached(ino: number): void {
+    if (this.#invalidator?.isAvailable === true) this.#invalidator.inode(ino, 0, 0, () => {});
+  }
+
+  /** Has the kernel forget what it knows of an immutable file: it asks before it writes. */
+  #distrust(ino: number): void {
+    if (this.#invalidator?.isAvailable === true) this.#invalidator.inode(ino, -1, 0, () => {});
   }
 
   /**
@@ -709,6 +773,13 @@ export class FuseSession implements Source, Later {
     this.#rest(continuation);
   }
 
+  /** Answers with what `encode` puts into the reply. */
+  #finishWith(continuation: Continuation, encode: () => number): void {
+    const { uniqueLow, uniqueHigh, opcode } = continuation;
+    this.#send(uniqueLow, uniqueHigh, opcode, 0, encode());
+    this.#rest(continuation);
+  }
+
   #finishRead(continuation: Continuation, result: ReadResult): void {
     const { uniqueLow, uniqueHigh, opcode } = continuation;
     try {
@@ -784,6 +855,8 @@ export class FuseSession implements Source, Later {
     reply.header(uniqueLow, uniqueHigh, sentError, payloadBytes);
     const length = OUT_HEADER_BYTES + payloadBytes;
     const status = this.#libc.write(this.#fd, this.#base + reply.address, length);
+    if (reply.immutable.length > 0)
+      for (const ino of reply.immutable.splice(0)) this.#distrust(ino);
     return status >= 0 || this.#sendFailed(status, uniqueLow, uniqueHigh, opcode, payloadBytes);
   }
 

@@ -11,6 +11,7 @@ import {
   ENOENT,
   ENOTDIR,
   ENOTEMPTY,
+  EOPNOTSUPP,
   EPERM,
   ERANGE,
 } from "../../host/base/errno.ts";
@@ -525,6 +526,10 @@ export class PlainFileSystem implements FileSystem {
 
   fallocate(): number {
     return -EINVAL;
+  }
+
+  setFlags(): number {
+    return -EOPNOTSUPP;
   }
 
   copyRange(_f: number, _o: number, _t: number, _p: number, _n: number, done: Done): void {

@@ -3,6 +3,7 @@ import type { PosixCase } from "../support/posix_case.ts";
 import { attributes } from "./attributes.ts";
 import { data } from "./data.ts";
 import { directories } from "./directories.ts";
+import { flags } from "./flags.ts";
 import { links } from "./links.ts";
 import { names } from "./names.ts";
 import { permissions } from "./permissions.ts";
@@ -22,4 +23,5 @@ export const GROUPS: Readonly<Record<string, readonly PosixCase[]>> = {
   xattrs,
   special,
   permissions,
+  flags,
 };

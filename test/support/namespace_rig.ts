@@ -77,6 +77,8 @@ export class RecordingHooks implements DataHooks {
     this.ordered.push(ino);
   }
 
+  flagsChanged(): void {}
+
   attributesChanged(ino: number, out: Attributes): void {
     const newer = this.overlays.get(ino);
     if (newer !== undefined) newer.mtime = out.mtime;

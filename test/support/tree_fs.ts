@@ -533,6 +533,10 @@ export class TreeFs implements FileSystem {
     return status;
   }
 
+  setFlags(): number {
+    return -EOPNOTSUPP;
+  }
+
   copyRange(_f: number, _o: number, _t: number, _p: number, _n: number, done: Done): void {
     done(-EOPNOTSUPP);
   }

@@ -58,6 +58,9 @@ function makeRig(options: { retryShare?: number; seed?: number; shown?: Shown } 
       read: (_, offset, byteLength) => later.push(`read ${offset} ${byteLength}`),
       fsync: (_, dataOnly) => later.push(`fsync ${dataOnly}`),
       sync: () => later.push("sync"),
+      attributes: () => 0,
+      dropCached: (ino) => later.push(`drop ${ino}`),
+      setFlags: (_, flags, project) => later.push(`flags ${flags} ${project}`),
       copyRange: (_, fromOffset, to, toOffset, byteLength) =>
         later.push(`copy ${fromOffset} to ${to} ${toOffset} ${byteLength}`),
       seek: (_, offset, whence) => {
