@@ -18,7 +18,9 @@
 export { FsError } from "./base/fs_error.ts";
 export type { VolumeStatus } from "./fs/volume.ts";
 export type { EncodingOption, PathLike, TimeLike } from "./library/arguments.ts";
+export type { BigIntOption } from "./library/attributes.ts";
 export type { CopyOptions } from "./library/copy_tree.ts";
+export type { MakeDirectoryOptions, ReadDirectoryOptions } from "./library/directories.ts";
 export { Dir, Dirent, type DirOptions } from "./library/directory.ts";
 export type { SystemCallError } from "./library/errors.ts";
 export {
@@ -35,12 +37,7 @@ export {
   open,
   type VolumeSource,
 } from "./library/open_volume.ts";
-export type {
-  BigIntOption,
-  MakeDirectoryOptions,
-  ReadDirectoryOptions,
-  VolumePromises,
-} from "./library/promises.ts";
+export type { VolumePromises } from "./library/promises.ts";
 export type { RemoveOptions } from "./library/remove_tree.ts";
 export { BigIntStats, StatFs, Stats } from "./library/stats.ts";
 export type { ReadStreamOptions, WriteStreamOptions } from "./library/streams.ts";

@@ -31,7 +31,7 @@ export interface CopyOptions {
 }
 
 /** The functions that a copy is made of. */
-interface Functions {
+export interface CopyFunctions {
   chmod(path: string, mode: number): Promise<void>;
   copyFile(source: string, destination: string, mode?: number): Promise<void>;
   lstat(path: string, options: { bigint: true }): Promise<BigIntStats>;
@@ -99,7 +99,7 @@ function invalid(message: string, path: string): Error {
 }
 
 export async function copyTree(
-  fs: Functions,
+  fs: CopyFunctions,
   source: PathLike,
   destination: PathLike,
   options: CopyOptions | undefined,
@@ -111,10 +111,10 @@ export async function copyTree(
 }
 
 class Copy {
-  readonly #fs: Functions;
+  readonly #fs: CopyFunctions;
   readonly #settings: Settings;
 
-  constructor(fs: Functions, settings: Settings) {
+  constructor(fs: CopyFunctions, settings: Settings) {
     this.#fs = fs;
     this.#settings = settings;
   }

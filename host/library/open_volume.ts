@@ -22,7 +22,7 @@ import {
 import { PortableReactor } from "../reactor/portable_reactor.ts";
 import { Calls } from "./calls.ts";
 import { refuseSynchronous } from "./errors.ts";
-import { guardedPromises, VolumePromises } from "./promises.ts";
+import { type VolumePromises, volumePromises } from "./promises.ts";
 
 const MEMORY_BUDGET_BYTES = 64 * 1024 * 1024;
 /** A new file-backed volume grows to this unless told otherwise; the file is sparse. */
@@ -210,7 +210,7 @@ export class OpenVolume {
     const status = volume.status();
     this.name = status.pool;
     this.#calls = new Calls(volume.fs, memory, status.pool, deviceNumber(status.uuid));
-    this.promises = guardedPromises(this.#calls, new VolumePromises(this.#calls, this.#handles));
+    this.promises = volumePromises(this.#calls, this.#handles);
     if (Symbol.asyncDispose !== undefined) {
       Object.defineProperty(this, Symbol.asyncDispose, { value: () => this.close() });
     }

@@ -8,7 +8,7 @@
  */
 import { Buffer } from "node:buffer";
 import { constants } from "node:fs";
-import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from "../base/errno.ts";
+import { EEXIST, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EROFS } from "../base/errno.ts";
 import { NAME_BYTES_MAX, ROOT_INO } from "../fs/file_system.ts";
 import { type Calls, SCRATCH_VALUE_BYTES } from "./calls.ts";
 
@@ -74,6 +74,22 @@ export class Walker {
     );
     if (status >= 0) this.ino = calls.attributes.ino;
     return status;
+  }
+
+  /**
+   * Finds where something new shall be.
+   *
+   * @returns 0 or −errno: EEXIST if there is something already; sets parent and name.
+   */
+  toNew(path: Uint8Array, isDirectory: boolean): number {
+    let status = this.toParent(path);
+    if (status < 0) return status;
+    if (this.kind !== "name") return -EEXIST;
+    status = this.lookupLast();
+    if (status >= 0) return -EEXIST;
+    if (status !== -ENOENT) return status;
+    if (this.trailingSlash && !isDirectory) return -ENOENT;
+    return this.#calls.fs.readOnly ? -EROFS : 0;
   }
 
   #walk(path: Uint8Array, follow: boolean, parentOnly: boolean): number {

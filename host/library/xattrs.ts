@@ -27,39 +27,123 @@ function checkName(name: Buffer): number {
   return name.length === 0 || name.length > NAME_BYTES_MAX ? -ERANGE : 0;
 }
 
-export async function getXattr(
-  calls: Calls,
-  walker: Walker,
-  path: PathLike,
-  name: string | Uint8Array,
-  options?: XattrOptions,
-): Promise<Buffer> {
-  const at = validPath(path);
-  const key = nameBytes(name);
-  const context = { syscall: "getxattr", path: at.text };
-  const follow = options?.followSymlinks !== false;
-  return await readValue(calls, context, (address, length) => {
-    const status = walker.to(at.bytes, follow);
-    if (status < 0) return status;
-    if (checkName(key) < 0) return -ERANGE;
-    return calls.fs.getXattr(walker.ino, calls.encodeName(key), key.length, address, length);
-  });
-}
+/** The functions of extended attributes. */
+export class XattrFunctions {
+  readonly #calls: Calls;
+  readonly #walker: Walker;
 
-export async function listXattr(
-  calls: Calls,
-  walker: Walker,
-  path: PathLike,
-  options?: XattrOptions,
-): Promise<string[]> {
-  const at = validPath(path);
-  const context = { syscall: "listxattr", path: at.text };
-  const follow = options?.followSymlinks !== false;
-  const names = await readValue(calls, context, (address, length) => {
-    const status = walker.to(at.bytes, follow);
-    return status < 0 ? status : calls.fs.listXattr(walker.ino, address, length);
-  });
-  return names.toString().split("\0").slice(0, -1);
+  constructor(calls: Calls, walker: Walker) {
+    this.#calls = calls;
+    this.#walker = walker;
+  }
+
+  /**
+   * Reads an extended attribute.
+   *
+   * @throws {SystemCallError} ENODATA when there is none of the name.
+   */
+  async getXattr(
+    path: PathLike,
+    name: string | Uint8Array,
+    options?: XattrOptions,
+  ): Promise<Buffer> {
+    const at = validPath(path);
+    const key = nameBytes(name);
+    const context = { syscall: "getxattr", path: at.text };
+    const follow = options?.followSymlinks !== false;
+    return await readValue(this.#calls, context, (address, length) => {
+      const status = this.#walker.to(at.bytes, follow);
+      if (status < 0) return status;
+      if (checkName(key) < 0) return -ERANGE;
+      return this.#calls.fs.getXattr(
+        this.#walker.ino,
+        this.#calls.encodeName(key),
+        key.length,
+        address,
+        length,
+      );
+    });
+  }
+
+  /** Names of the extended attributes. */
+  async listXattr(path: PathLike, options?: XattrOptions): Promise<string[]> {
+    const at = validPath(path);
+    const context = { syscall: "listxattr", path: at.text };
+    const follow = options?.followSymlinks !== false;
+    const names = await readValue(this.#calls, context, (address, length) => {
+      const status = this.#walker.to(at.bytes, follow);
+      return status < 0 ? status : this.#calls.fs.listXattr(this.#walker.ino, address, length);
+    });
+    return names.toString().split("\0").slice(0, -1);
+  }
+
+  /**
+   * Sets an extended attribute.
+   *
+   * @param name With its class: "user.comment".
+   * @param options.create Fail with EEXIST if it is there. @param options.replace Fail with ENODATA if it is not.
+   */
+  async setXattr(
+    path: PathLike,
+    name: string | Uint8Array,
+    value: string | NodeJS.ArrayBufferView,
+    options?: XattrOptions & { create?: boolean; replace?: boolean },
+  ): Promise<void> {
+    const at = validPath(path);
+    const key = nameBytes(name);
+    const bytes = isView(value) ? bytesOf(value) : Buffer.from(validText(value, "value"));
+    const flags =
+      (options?.create === true ? CREATE : 0) | (options?.replace === true ? REPLACE : 0);
+    const context = { syscall: "setxattr", path: at.text };
+    const follow = options?.followSymlinks !== false;
+    // E2BIG is what the kernel says, before it looks at the path.
+    if (bytes.length > VALUE_BYTES_MAX) throw systemError(7, context);
+    const store = (address: number): number => {
+      const status = this.#walker.to(at.bytes, follow);
+      if (status < 0) return status;
+      if (this.#calls.fs.readOnly) return -EROFS;
+      if (checkName(key) < 0) return -ERANGE;
+      this.#calls.set(address, bytes);
+      const nameAddress = this.#calls.encodeName(key);
+      return this.#calls.fs.setXattr(
+        this.#walker.ino,
+        nameAddress,
+        key.length,
+        address,
+        bytes.length,
+        flags,
+      );
+    };
+    if (bytes.length <= SCRATCH_VALUE_BYTES) {
+      await this.#calls.call(context, () => store(this.#calls.valueAddress));
+    } else {
+      await this.#calls.withBuffer(bytes.length, (address) =>
+        this.#calls.call(context, () => store(address)),
+      );
+    }
+  }
+
+  /**
+   * Removes an extended attribute.
+   *
+   * @throws {SystemCallError} ENODATA when there is none of the name.
+   */
+  async removeXattr(
+    path: PathLike,
+    name: string | Uint8Array,
+    options?: XattrOptions,
+  ): Promise<void> {
+    const at = validPath(path);
+    const key = nameBytes(name);
+    const follow = options?.followSymlinks !== false;
+    await this.#calls.call({ syscall: "removexattr", path: at.text }, () => {
+      const status = this.#walker.to(at.bytes, follow);
+      if (status < 0) return status;
+      if (this.#calls.fs.readOnly) return -EROFS;
+      if (checkName(key) < 0) return -ERANGE;
+      return this.#calls.fs.removeXattr(this.#walker.ino, this.#calls.encodeName(key), key.length);
+    });
+  }
 }
 
 /** Reads into the scratch, and what does not fit there into a buffer of its own. */
@@ -80,56 +164,5 @@ async function readValue(
   return await calls.withBuffer(VALUE_BYTES_MAX, async (address) => {
     const length = await calls.call(context, () => read(address, VALUE_BYTES_MAX));
     return calls.copyOut(address, length);
-  });
-}
-
-export async function setXattr(
-  calls: Calls,
-  walker: Walker,
-  path: PathLike,
-  name: string | Uint8Array,
-  value: string | NodeJS.ArrayBufferView,
-  options?: XattrOptions & { create?: boolean; replace?: boolean },
-): Promise<void> {
-  const at = validPath(path);
-  const key = nameBytes(name);
-  const bytes = isView(value) ? bytesOf(value) : Buffer.from(validText(value, "value"));
-  const flags = (options?.create === true ? CREATE : 0) | (options?.replace === true ? REPLACE : 0);
-  const context = { syscall: "setxattr", path: at.text };
-  const follow = options?.followSymlinks !== false;
-  // E2BIG is what the kernel says, before it looks at the path.
-  if (bytes.length > VALUE_BYTES_MAX) throw systemError(7, context);
-  const store = (address: number): number => {
-    const status = walker.to(at.bytes, follow);
-    if (status < 0) return status;
-    if (calls.fs.readOnly) return -EROFS;
-    if (checkName(key) < 0) return -ERANGE;
-    calls.set(address, bytes);
-    const nameAddress = calls.encodeName(key);
-    return calls.fs.setXattr(walker.ino, nameAddress, key.length, address, bytes.length, flags);
-  };
-  if (bytes.length <= SCRATCH_VALUE_BYTES) {
-    await calls.call(context, () => store(calls.valueAddress));
-  } else {
-    await calls.withBuffer(bytes.length, (address) => calls.call(context, () => store(address)));
-  }
-}
-
-export async function removeXattr(
-  calls: Calls,
-  walker: Walker,
-  path: PathLike,
-  name: string | Uint8Array,
-  options?: XattrOptions,
-): Promise<void> {
-  const at = validPath(path);
-  const key = nameBytes(name);
-  const follow = options?.followSymlinks !== false;
-  await calls.call({ syscall: "removexattr", path: at.text }, () => {
-    const status = walker.to(at.bytes, follow);
-    if (status < 0) return status;
-    if (calls.fs.readOnly) return -EROFS;
-    if (checkName(key) < 0) return -ERANGE;
-    return calls.fs.removeXattr(walker.ino, calls.encodeName(key), key.length);
   });
 }

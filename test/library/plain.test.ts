@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import t from "tap";
 import { Calls } from "../../host/library/calls.ts";
-import { guardedPromises, VolumePromises } from "../../host/library/promises.ts";
+import { volumePromises } from "../../host/library/promises.ts";
 import { Oracle, runCase } from "./compare.ts";
 import { cases, type FsPromises } from "./conformance.ts";
 import { PlainFileSystem } from "./plain_fs.ts";
@@ -19,7 +19,7 @@ for (const retryShare of [0, 0.2]) {
     const plain = new PlainFileSystem({ seed, retryShare, blocks: 600 });
     const calls = new Calls(plain, plain.memory, "plain", 7);
     const handles = new Map<number, { close(): Promise<void> }>();
-    const fs = guardedPromises(calls, new VolumePromises(calls, handles));
+    const fs = volumePromises(calls, handles);
     for (const [index, one] of cases.entries()) {
       const expected = await oracle.outcome(one);
       try {
