@@ -23,13 +23,8 @@ export type { CopyOptions } from "./library/copy_tree.ts";
 export type { MakeDirectoryOptions, ReadDirectoryOptions } from "./library/directories.ts";
 export { Dir, Dirent, type DirOptions } from "./library/directory.ts";
 export type { SystemCallError } from "./library/errors.ts";
-export {
-  type FileData,
-  FileHandle,
-  type ReadFileOptions,
-  type ReadOptions,
-  type WriteFileOptions,
-} from "./library/file_handle.ts";
+export type { FileData, ReadFileOptions, WriteFileOptions } from "./library/file_data.ts";
+export { FileHandle } from "./library/file_handle.ts";
 export {
   type CreateSettings,
   type OpenOptions,
@@ -41,4 +36,5 @@ export type { VolumePromises } from "./library/promises.ts";
 export type { RemoveOptions } from "./library/remove_tree.ts";
 export { BigIntStats, StatFs, Stats } from "./library/stats.ts";
 export type { ReadStreamOptions, WriteStreamOptions } from "./library/streams.ts";
+export type { ReadOptions } from "./library/transfers.ts";
 export type { XattrOptions } from "./library/xattrs.ts";

@@ -1,7 +1,7 @@
 /** Attributes by path: reading them, changing them, and what may be done with an object. */
 import { constants } from "node:fs";
 import { EACCES, EROFS } from "../base/errno.ts";
-import { AttributeChange, SET_KILL_PRIVILEGES, SET_MODE, VolumeSpace } from "../fs/file_system.ts";
+import { type AttributeChange, SET_KILL_PRIVILEGES, VolumeSpace } from "../fs/file_system.ts";
 import {
   type Path,
   type PathLike,
@@ -12,9 +12,9 @@ import {
   validPath,
   validTime,
 } from "./arguments.ts";
+import { modeChange, ownerChange, timesChange } from "./attribute_changes.ts";
 import type { Calls } from "./calls.ts";
 import { codedError } from "./errors.ts";
-import { ownerChange, timesChange } from "./file_handle.ts";
 import { BigIntStats, StatFs, Stats } from "./stats.ts";
 import type { Walker } from "./walk.ts";
 
@@ -112,10 +112,7 @@ export class AttributeFunctions {
   /** Changes the permissions. */
   async chmod(path: PathLike, mode: number | string): Promise<void> {
     const at = validPath(path);
-    const change = new AttributeChange();
-    change.set = SET_MODE;
-    change.mode = validMode(mode) & 0o7777;
-    await this.#change(at, "chmod", true, change);
+    await this.#change(at, "chmod", true, modeChange(validMode(mode)));
   }
 
   /** Not there, as in Node on Linux: a symlink has no permissions. */
@@ -123,7 +120,6 @@ export class AttributeFunctions {
     throw codedError("ERR_METHOD_NOT_IMPLEMENTED", "The lchmod() method is not implemented");
   }
 
-  /** @param uid, gid −1 leaves it as it is. */
   /** Changes owner and group; −1 leaves one as it is. */
   async chown(path: PathLike, uid: number, gid: number): Promise<void> {
     const at = validPath(path);

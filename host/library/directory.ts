@@ -20,8 +20,7 @@ export class Dirent<N extends string | Buffer = string> {
   path: string;
   readonly #type: number;
 
-  /** @param type S_IFMT bits. */
-  /** Made by the volume's functions, not by programs. */
+  /** Made by the volume's functions, not by programs. @param type S_IFMT bits. */
   constructor(name: N, type: number, parentPath: string) {
     this.name = name;
     this.parentPath = parentPath;
@@ -114,8 +113,7 @@ export class Dir {
     }
   }
 
-  /** @returns The next entry, or null after the last. */
-  /** The next entry. */
+  /** The next entry, or null after the last. */
   read(): Promise<Dirent | null> {
     if (this.#closed) return Promise.reject(closedError());
     const result = this.#turn.then(() => this.#calls.guard(() => this.#next()));

@@ -9,39 +9,28 @@ import { EventEmitter } from "node:events";
 import { constants, type ReadStream, type WriteStream } from "node:fs";
 import * as readline from "node:readline";
 import { EBADF, EINVAL, EISDIR } from "../base/errno.ts";
-import {
-  AttributeChange,
-  SET_ATIME,
-  SET_GID,
-  SET_KILL_PRIVILEGES,
-  SET_MODE,
-  SET_MTIME,
-  SET_SIZE,
-  SET_UID,
-} from "../fs/file_system.ts";
+import { type AttributeChange, SET_KILL_PRIVILEGES } from "../fs/file_system.ts";
 import {
   bytesOf,
-  isView,
   type TimeLike,
   throwIfAborted,
   validId,
   validInteger,
   validMode,
-  validObject,
   validOptions,
-  validText,
   validTime,
   validViews,
 } from "./arguments.ts";
+import { modeChange, ownerChange, sizeChange, timesChange } from "./attribute_changes.ts";
 import type { Calls } from "./calls.ts";
+import { codedError, fileClosedError, systemError } from "./errors.ts";
 import {
-  argumentTypeError,
-  argumentValueError,
-  codedError,
-  fileClosedError,
-  outOfRangeError,
-  systemError,
-} from "./errors.ts";
+  type FileData,
+  type ReadFileOptions,
+  readAll,
+  type WriteFileOptions,
+  writeAll,
+} from "./file_data.ts";
 import { BigIntStats, Stats } from "./stats.ts";
 import {
   type ReadStreamOptions,
@@ -49,6 +38,14 @@ import {
   type WriteStreamOptions,
   writeStreamOf,
 } from "./streams.ts";
+import {
+  type ReadOptions,
+  readArguments,
+  validPosition,
+  writeArguments,
+  writePosition,
+} from "./transfers.ts";
+import { webStreamOf } from "./web_stream.ts";
 
 const { O_ACCMODE, O_APPEND, O_RDONLY, O_SYNC, O_WRONLY, S_IFDIR, S_IFMT, S_IFREG } = {
   // Not among Node's constants.
@@ -56,56 +53,6 @@ const { O_ACCMODE, O_APPEND, O_RDONLY, O_SYNC, O_WRONLY, S_IFDIR, S_IFMT, S_IFRE
   ...constants,
 };
 const O_DSYNC = constants.O_DSYNC ?? 0o10000;
-
-/** Longest that readFile takes, as in Node. */
-const READ_FILE_BYTES_MAX = 2 ** 31 - 1;
-/** First length of a read whose end is not known. */
-const UNKNOWN_READ_BYTES = 64 * 1024;
-const READ_FILE_STEP_BYTES = 8 * 1024 * 1024;
-const WRITE_FILE_STEP_BYTES = 1024 * 1024;
-
-/** What can be written to a file as a whole. */
-export type FileData =
-  | string
-  | NodeJS.ArrayBufferView
-  | Iterable<string | NodeJS.ArrayBufferView>
-  | AsyncIterable<string | NodeJS.ArrayBufferView>;
-
-/** Options of readFile(). */
-export interface ReadFileOptions {
-  /** How bytes become text; "buffer" or none for a Buffer. */
-  encoding?: string | null | undefined;
-  /** How to open the file: "r", "wx", … */
-  flag?: string | number | undefined;
-  /** Cancels the operation. */
-  signal?: AbortSignal | undefined;
-}
-
-/** Options of writeFile() and appendFile(). */
-export interface WriteFileOptions {
-  /** How bytes become text; "buffer" or none for a Buffer. */
-  encoding?: string | null | undefined;
-  /** Permissions of a file that is made; default 0o666, less the umask. */
-  mode?: number | string | undefined;
-  /** How to open the file: "r", "wx", … */
-  flag?: string | number | undefined;
-  /** Whether the data shall be durable before the promise resolves. */
-  flush?: boolean | undefined;
-  /** Cancels the operation. */
-  signal?: AbortSignal | undefined;
-}
-
-/** Where read() puts and finds bytes. */
-export interface ReadOptions<T extends NodeJS.ArrayBufferView = Buffer> {
-  /** Where to put the bytes; default a new Buffer of 16 KiB. */
-  buffer?: T | undefined;
-  /** First byte of the buffer, default 0. */
-  offset?: number | null | undefined;
-  /** Bytes to read, default to the buffer's end. */
-  length?: number | null | undefined;
-  /** null: at the handle's position, which then moves. */
-  position?: number | bigint | null | undefined;
-}
 
 /** An open file, as Node's FileHandle. Close it: while it is open, its data stay even if its name is gone. */
 export class FileHandle extends EventEmitter {
@@ -240,62 +187,25 @@ export class FileHandle extends EventEmitter {
     length?: number | null,
     position?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: T }>;
-  /** The next entry. */
+  /** The same with options. */
   read<T extends NodeJS.ArrayBufferView = Buffer>(
     buffer: T,
     options?: ReadOptions<T>,
   ): Promise<{ bytesRead: number; buffer: T }>;
-  /** The next entry. */
+  /** The same, into a buffer of its own unless the options have one. */
   read<T extends NodeJS.ArrayBufferView = Buffer>(
     options?: ReadOptions<T>,
   ): Promise<{ bytesRead: number; buffer: T }>;
   read(
-    bufferOrOptions?: NodeJS.ArrayBufferView | ReadOptions<NodeJS.ArrayBufferView> | null,
-    offsetOrOptions?: number | ReadOptions<NodeJS.ArrayBufferView> | null,
-    lengthArgument?: number | null,
-    positionArgument?: number | bigint | null,
+    first?: NodeJS.ArrayBufferView | ReadOptions<NodeJS.ArrayBufferView> | null,
+    second?: number | ReadOptions<NodeJS.ArrayBufferView> | null,
+    length?: number | null,
+    at?: number | bigint | null,
   ): Promise<{ bytesRead: number; buffer: NodeJS.ArrayBufferView }> {
     return this.#use("read", async () => {
-      let buffer: NodeJS.ArrayBufferView;
-      let offset: unknown = offsetOrOptions;
-      let length = lengthArgument;
-      let position = positionArgument;
-      if (isView(bufferOrOptions)) buffer = bufferOrOptions;
-      else {
-        const options = (
-          bufferOrOptions === undefined || bufferOrOptions === null
-            ? {}
-            : validObject(bufferOrOptions, "options")
-        ) as ReadOptions<NodeJS.ArrayBufferView>;
-        buffer = options.buffer ?? Buffer.alloc(16384);
-        ({ offset = 0, length, position } = options);
-        if (!isView(buffer)) {
-          throw argumentTypeError(
-            "buffer",
-            "an instance of Buffer, TypedArray, or DataView",
-            buffer,
-          );
-        }
-      }
-      if (offset !== null && typeof offset === "object") {
-        ({ offset = 0, length, position } = offset as ReadOptions);
-      }
-      const start = offset === undefined || offset === null ? 0 : validInteger(offset, "offset", 0);
-      const count = length ?? buffer.byteLength - start;
-      if (count === 0) return { bytesRead: 0, buffer };
-      if (buffer.byteLength === 0) {
-        throw argumentValueError("buffer", buffer, "is empty and cannot be written");
-      }
-      if (count < 0) throw outOfRangeError("length", ">= 0", count);
-      if (start + count > buffer.byteLength) {
-        throw outOfRangeError("length", `<= ${buffer.byteLength - start}`, count);
-      }
-      const at = typeof position === "bigint" ? Number(position) : position;
-      const bytesRead = await this.#readAt(
-        bytesOf(buffer).subarray(start, start + count),
-        Number.isSafeInteger(at) && at! >= 0 ? at! : null,
-      );
-      return { bytesRead, buffer };
+      const { buffer, bytes, position } = readArguments(first, second, length, at);
+      if (bytes.length === 0) return { bytesRead: 0, buffer };
+      return { bytesRead: await this.#readAt(bytes, position), buffer };
     });
   }
 
@@ -307,7 +217,7 @@ export class FileHandle extends EventEmitter {
     return this.#use("readv", async () => {
       const views = validViews(buffers).map(bytesOf);
       const joined = Buffer.alloc(views.reduce((sum, view) => sum + view.length, 0));
-      const at = typeof position === "number" && position >= 0 ? position : null;
+      const at = validPosition(position);
       const bytesRead = await this.#readAt(joined, at);
       let from = 0;
       for (const view of views) {
@@ -348,38 +258,9 @@ export class FileHandle extends EventEmitter {
     fourth?: unknown,
   ): Promise<{ bytesWritten: number; buffer: NodeJS.ArrayBufferView | string }> {
     return this.#use("write", async () => {
-      if (!isView(data)) {
-        validText(data, "buffer");
-        const encoding = typeof third === "string" ? (third as BufferEncoding) : "utf8";
-        if (encoding === "hex" && data.length % 2 !== 0) {
-          throw argumentValueError(
-            "encoding",
-            encoding,
-            `is invalid for data of length ${data.length}`,
-          );
-        }
-        const at = typeof second === "number" && second >= 0 ? second : null;
-        const bytesWritten = await this.#writeAt(Buffer.from(data, encoding), at);
-        return { bytesWritten, buffer: data };
-      }
-      if (data.byteLength === 0) return { bytesWritten: 0, buffer: data };
-      let offset = second;
-      let length = third;
-      let position = fourth;
-      if (typeof offset === "object")
-        ({ offset = 0, length, position } = (offset ?? {}) as ReadOptions);
-      const start = offset === undefined || offset === null ? 0 : validInteger(offset, "offset", 0);
-      const count = typeof length === "number" ? length : data.byteLength - start;
-      if (start > data.byteLength) throw outOfRangeError("offset", `<= ${data.byteLength}`, start);
-      if (count > data.byteLength - start) {
-        throw outOfRangeError("length", `<= ${data.byteLength - start}`, count);
-      }
-      if (count < 0) throw outOfRangeError("length", ">= 0", count);
-      const bytesWritten = await this.#writeAt(
-        bytesOf(data).subarray(start, start + count),
-        typeof position === "number" && position >= 0 ? position : null,
-      );
-      return { bytesWritten, buffer: data };
+      const { buffer, bytes, position } = writeArguments(data, second, third, fourth);
+      if (bytes.length === 0 && typeof buffer !== "string") return { bytesWritten: 0, buffer };
+      return { bytesWritten: await this.#writeAt(bytes, position), buffer };
     });
   }
 
@@ -391,7 +272,7 @@ export class FileHandle extends EventEmitter {
     return this.#use("writev", async () => {
       const views = validViews(buffers).map(bytesOf);
       if (views.length === 0) return { bytesWritten: 0, buffers };
-      const at = typeof position === "number" && position >= 0 ? position : null;
+      const at = writePosition(position);
       return { bytesWritten: await this.#writeAt(Buffer.concat(views), at), buffers };
     });
   }
@@ -412,34 +293,7 @@ export class FileHandle extends EventEmitter {
       throwIfAborted(signal);
       const stats = (await this.#stat()) as Stats;
       const size = (stats.mode & S_IFMT) === S_IFREG ? stats.size : 0;
-      if (size > READ_FILE_BYTES_MAX) {
-        throw codedError("ERR_FS_FILE_TOO_LARGE", `File size (${size}) is greater than 2 GiB`);
-      }
-      const parts: Buffer[] = [];
-      let total = 0;
-      if (size > 0) {
-        const whole = Buffer.allocUnsafeSlow(size);
-        while (total < size) {
-          throwIfAborted(signal);
-          const step = whole.subarray(total, total + READ_FILE_STEP_BYTES);
-          const count = await this.#readAt(step, null);
-          total += count;
-          // It became shorter, or the position was not at the start.
-          if (count < step.length) break;
-        }
-        parts.push(whole.subarray(0, total));
-      } else {
-        // A directory, which cannot be read, or a file that was empty a moment ago.
-        for (;;) {
-          throwIfAborted(signal);
-          const part = Buffer.allocUnsafeSlow(UNKNOWN_READ_BYTES);
-          const count = await this.#readAt(part, null);
-          if (count === 0) break;
-          parts.push(part.subarray(0, count));
-          total += count;
-        }
-      }
-      const data = parts.length === 1 ? parts[0]! : Buffer.concat(parts, total);
+      const data = await readAll(size, (target) => this.#readAt(target, null), signal);
       return encoding && encoding !== "buffer" ? data.toString(encoding as BufferEncoding) : data;
     });
   }
@@ -449,21 +303,7 @@ export class FileHandle extends EventEmitter {
     return this.#use("writeFile", async () => {
       const { encoding, signal } = validOptions<WriteFileOptions>(options, { encoding: "utf8" });
       const text = (encoding || "utf8") as BufferEncoding;
-      const step = async (bytes: Uint8Array): Promise<void> => {
-        for (let at = 0; at < bytes.length; at += WRITE_FILE_STEP_BYTES) {
-          throwIfAborted(signal);
-          await this.#writeAt(bytes.subarray(at, at + WRITE_FILE_STEP_BYTES), null);
-        }
-      };
-      throwIfAborted(signal);
-      if (isView(data)) await step(bytesOf(data));
-      else if (isPieces(data)) {
-        for await (const piece of data) {
-          throwIfAborted(signal);
-          await step(isView(piece) ? bytesOf(piece) : Buffer.from(validText(piece, "data"), text));
-          throwIfAborted(signal);
-        }
-      } else await step(Buffer.from(validText(data, "data"), text));
+      await writeAll(data, text, (bytes) => this.#writeAt(bytes, null), signal);
     });
   }
 
@@ -478,10 +318,7 @@ export class FileHandle extends EventEmitter {
       const size = Math.max(0, validInteger(length, "len"));
       const context = { syscall: "ftruncate" };
       if (!this.#writable) throw systemError(EINVAL, context);
-      const change = new AttributeChange();
-      change.set = SET_SIZE;
-      change.size = size;
-      await this.#change(change, context.syscall);
+      await this.#change(sizeChange(size), context.syscall);
     });
   }
 
@@ -521,12 +358,7 @@ export class FileHandle extends EventEmitter {
 
   /** Changes the permissions. */
   chmod(mode: number | string): Promise<void> {
-    return this.#use("fchmod", async () => {
-      const change = new AttributeChange();
-      change.set = SET_MODE;
-      change.mode = validMode(mode) & 0o7777;
-      await this.#change(change, "fchmod");
-    });
+    return this.#use("fchmod", () => this.#change(modeChange(validMode(mode)), "fchmod"));
   }
 
   /** Changes owner and group; −1 leaves one as it is. */
@@ -603,101 +435,4 @@ export class FileHandle extends EventEmitter {
     this.#locked = true;
     return webStreamOf(this, async () => {});
   }
-}
-
-/**
- * A byte stream of the web kind that reads at a handle's position.
- *
- * @param ended Called once, at the end, on cancel or after an error.
- */
-export function webStreamOf(
-  handle: FileHandle,
-  ended: () => Promise<void>,
-): ReadableStream<Uint8Array> {
-  let over = false;
-  const finish = async (): Promise<void> => {
-    if (over) return;
-    over = true;
-    await ended();
-  };
-  let source: ReadableByteStreamController | undefined;
-  const stream = new ReadableStream({
-    type: "bytes",
-    start(controller: ReadableByteStreamController) {
-      source = controller;
-    },
-    async pull(controller: ReadableByteStreamController) {
-      if (over) return;
-      try {
-        const chunk = new Uint8Array(UNKNOWN_READ_BYTES);
-        const { bytesRead } = await handle.read(chunk, 0, chunk.length, null);
-        if (over) return;
-        if (bytesRead === 0) {
-          await finish();
-          controller.close();
-          controller.byobRequest?.respond(0);
-        } else controller.enqueue(chunk.subarray(0, bytesRead));
-      } catch (error) {
-        await finish();
-        throw error;
-      }
-    },
-    cancel: finish,
-  });
-  handle.once("close", () => {
-    if (over) return;
-    over = true;
-    try {
-      source?.close();
-      source?.byobRequest?.respond(0);
-    } catch {
-      // Closed or cancelled already.
-    }
-  });
-  return stream as ReadableStream<Uint8Array>;
-}
-
-/** Whether data comes in pieces. */
-export function isPieces(data: unknown): data is AsyncIterable<string | NodeJS.ArrayBufferView> {
-  return (
-    data !== null &&
-    typeof data === "object" &&
-    !isView(data) &&
-    (Symbol.asyncIterator in data || Symbol.iterator in data)
-  );
-}
-
-/** A change of owner, which takes the set-id bits away. */
-export function ownerChange(uid: number, gid: number): AttributeChange {
-  const change = new AttributeChange();
-  // −1 as a signed or an unsigned number leaves the owner as it is.
-  if (uid !== -1 && uid !== 0xffff_ffff) {
-    change.set |= SET_UID;
-    change.uid = uid;
-  }
-  if (gid !== -1 && gid !== 0xffff_ffff) {
-    change.set |= SET_GID;
-    change.gid = gid;
-  }
-  if (change.set !== 0) change.set |= SET_KILL_PRIVILEGES;
-  return change;
-}
-
-/** @param atime Seconds with fraction: as exact as a double is, some hundred nanoseconds. */
-export function timesChange(atime: number, mtime: number): AttributeChange {
-  const change = new AttributeChange();
-  change.set = SET_ATIME | SET_MTIME;
-  [change.atime, change.atimeNs] = timeSpec(atime);
-  [change.mtime, change.mtimeNs] = timeSpec(mtime);
-  return change;
-}
-
-function timeSpec(time: number): [seconds: number, nanoseconds: number] {
-  let seconds = Math.trunc(time);
-  let ns = Math.trunc((time - seconds) * 1e9);
-  if (ns < 0) {
-    ns += 1e9;
-    seconds -= 1;
-  }
-  return [seconds, ns === 0 ? 0 : ns];
 }

@@ -17,11 +17,11 @@ import type { Calls } from "./calls.ts";
 import { systemError } from "./errors.ts";
 import {
   type FileData,
-  FileHandle,
   isPieces,
   type ReadFileOptions,
   type WriteFileOptions,
-} from "./file_handle.ts";
+} from "./file_data.ts";
+import { FileHandle } from "./file_handle.ts";
 import type { Opener } from "./opener.ts";
 import type { Walker } from "./walk.ts";
 

@@ -4,8 +4,8 @@
  */
 import { constants } from "node:fs";
 import { EEXIST, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, ENXIO, EROFS } from "../base/errno.ts";
-import { AttributeChange, SET_SIZE } from "../fs/file_system.ts";
 import { type Path, type PathLike, validFlags, validMode, validPath } from "./arguments.ts";
+import { sizeChange } from "./attribute_changes.ts";
 import type { Calls } from "./calls.ts";
 import { Dir, type DirOptions } from "./directory.ts";
 import { FileHandle } from "./file_handle.ts";
@@ -99,9 +99,7 @@ export class Opener {
         if (type !== S_IFREG) return -ENXIO;
         if (writes && fs.readOnly) return -EROFS;
         if ((flags & O_TRUNC) !== 0) {
-          const change = new AttributeChange();
-          change.set = SET_SIZE;
-          status = fs.setAttributes(ino, change, attributes);
+          status = fs.setAttributes(ino, sizeChange(0), attributes);
           if (status < 0) return status;
         }
       }

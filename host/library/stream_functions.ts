@@ -4,7 +4,7 @@ import { ENOSYS } from "../base/errno.ts";
 import { type PathLike, validPath } from "./arguments.ts";
 import type { Calls } from "./calls.ts";
 import { systemError } from "./errors.ts";
-import { type FileHandle, webStreamOf } from "./file_handle.ts";
+import type { FileHandle } from "./file_handle.ts";
 import type { Opener } from "./opener.ts";
 import {
   type ReadStreamOptions,
@@ -12,6 +12,7 @@ import {
   type WriteStreamOptions,
   writeStreamAt,
 } from "./streams.ts";
+import { webStreamOf } from "./web_stream.ts";
 
 /** The functions of streams. They do not wait: the file is opened when it is first read or written. */
 export class StreamFunctions {
