@@ -352,14 +352,16 @@ export class FileRanges {
       file.noteWritten(block, 1);
     };
     if (offset < stop) {
-      if (headBlock < firstWhole) {
+      const cutsHead = headBlock < firstWhole;
+      if (cutsHead) {
         zeroTail(
           headBlock,
           offset % BLOCK_BYTES,
           Math.min(BLOCK_BYTES, stop - headBlock * BLOCK_BYTES),
         );
       }
-      if (cutsTail && tailBlock !== headBlock) zeroTail(tailBlock, 0, stop % BLOCK_BYTES);
+      if (cutsTail && (tailBlock !== headBlock || !cutsHead))
+        zeroTail(tailBlock, 0, stop % BLOCK_BYTES);
     }
     if (firstWhole < lastWhole) {
       file.changes++;

@@ -21,6 +21,7 @@ import {
   type PosixCase,
   PUNCH_HOLE,
   pattern,
+  python,
   readAt,
   SEEK_DATA,
   SEEK_HOLE,
@@ -232,6 +233,8 @@ export const space: PosixCase[] = [
             [100_000, 50_000],
             [4096, 8192],
             [700_001, 3],
+            [40_960, 100],
+            [819_200, 4097],
             [900_000, 500_000],
           ] as const) {
             t.equal(fallocate(fd, KEEP_SIZE | PUNCH_HOLE, from, length), 0);
@@ -240,6 +243,37 @@ export const space: PosixCase[] = [
           }
           t.equal(fstatSync(fd).size, MIB);
         });
+      }
+    },
+  },
+  {
+    name: "a hole in a small file is there when the file is read again",
+    run(dir, t) {
+      for (const [from, length] of [
+        [0, 300],
+        [100, 50],
+        [900, 100],
+        [0, 1000],
+      ] as const) {
+        const path = `${dir}/a${from}-${length}`;
+        const model = pattern(1000, 12);
+        withFile(path, "w+", (fd) => {
+          writeAt(fd, 0, model);
+          fsyncSync(fd);
+          t.equal(fallocate(fd, KEEP_SIZE | PUNCH_HOLE, from, length), 0);
+          fsyncSync(fd);
+          model.fill(0, from, from + length);
+          // What the cache holds goes, too.
+          ftruncateSync(fd, 995);
+          ftruncateSync(fd, 1000);
+          model.fill(0, 995);
+        });
+        python(
+          dir,
+          `fd = os.open("a${from}-${length}", os.O_RDONLY)
+os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)`,
+        );
+        t.ok(readFileSync(path).equals(model), `${from}+${length}`);
       }
     },
   },

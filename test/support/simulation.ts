@@ -1271,7 +1271,7 @@ class Client {
     let length = 1 + this.#prng.below(20_000);
     if (this.#prng.below(2) === 0) {
       offset -= offset % 4096;
-      length = Math.ceil(length / 4096) * 4096;
+      if (this.#prng.below(2) === 0) length = Math.ceil(length / 4096) * 4096;
     }
     const result = yield* this.#calls.punch(ino, offset, length, () => {
       this.#model.tick += 1;
@@ -1286,7 +1286,8 @@ class Client {
     const ino = this.#file();
     const file = ino === undefined ? undefined : this.#model.files.get(ino);
     if (ino === undefined || file === undefined) return;
-    const offset = prng.below(file.size + 10_000);
+    let offset = prng.below(file.size + 10_000);
+    if (prng.below(3) === 0) offset -= offset % 4096;
     const length = 1 + prng.below(60_000);
     const zero = prng.below(3) === 0;
     const keepSize = prng.below(2) === 0;
