@@ -193,5 +193,5 @@ export function validText(value: unknown, name: string): string {
 /** A name or target in the encoding that was asked for. */
 export function decodeName(bytes: Buffer, encoding: string | null | undefined): string | Buffer {
   if (encoding === "buffer") return bytes;
-  return bytes.toString((encoding ?? "utf8") as BufferEncoding);
+  return bytes.toString((encoding || "utf8") as BufferEncoding);
 }

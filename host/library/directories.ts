@@ -38,7 +38,7 @@ export interface MakeDirectoryOptions {
 
 /** Options of readdir(). */
 export interface ReadDirectoryOptions {
-  /** How bytes become text; "buffer" or none for a Buffer. */
+  /** How names become text, default "utf8"; "buffer" for Buffers. */
   encoding?: string | null | undefined;
   /** Entries that tell their type, instead of names. */
   withFileTypes?: boolean | undefined;
@@ -146,6 +146,7 @@ export class Directories {
   async mkdtemp(prefix: PathLike, options?: EncodingOption): Promise<string | Buffer> {
     const { encoding } = validOptions<{ encoding?: string | null }>(options, {});
     const start = validPath(prefix, "prefix");
+    if (start.bytes.length === 0) throw systemError(EINVAL, { syscall: "mkdtemp", path: "XXXXXX" });
     for (;;) {
       let letters = "";
       for (const byte of randomBytes(6)) letters += TEMPORARY_LETTERS[byte % 62];

@@ -73,7 +73,7 @@ export function toDirent(
 
 /** What an open directory needs to know. */
 export interface DirOptions {
-  /** How bytes become text; "buffer" or none for a Buffer. */
+  /** How names become text, default "utf8"; "buffer" for Buffers. */
   encoding?: string | null | undefined;
   /** Entries fetched at a time; default 32. */
   bufferSize?: number | undefined;

@@ -111,7 +111,7 @@ function coded<T extends Error>(error: T, code: string): T & { code: string } {
 /** How Node describes a value of a wrong type. */
 function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === "function" && value.name !== "") return `function ${value.name}`;
+  if (typeof value === "function") return `function ${value.name}`;
   if (typeof value === "object") {
     const name = (value as { constructor?: { name?: string } }).constructor?.name;
     return name ? `an instance of ${name}` : inspect(value, { depth: -1 });

@@ -29,7 +29,7 @@ export interface ReadFileOptions {
 
 /** Options of writeFile() and appendFile(). */
 export interface WriteFileOptions {
-  /** How bytes become text; "buffer" or none for a Buffer. */
+  /** How text becomes bytes; default "utf8". */
   encoding?: string | null | undefined;
   /** Permissions of a file that is made; default 0o666, less the umask. */
   mode?: number | string | undefined;

@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { constants } from "node:fs";
 import { EISDIR, ENXIO, EOPNOTSUPP } from "../base/errno.ts";
-import { AttributeChange, SET_MODE, SET_SIZE } from "../fs/file_system.ts";
+import { SET_MODE } from "../fs/file_system.ts";
 import {
   isView,
   type PathLike,
@@ -13,8 +13,9 @@ import {
   validPath,
   validText,
 } from "./arguments.ts";
+import { sizeChange } from "./attribute_changes.ts";
 import type { Calls } from "./calls.ts";
-import { systemError } from "./errors.ts";
+import { type CallContext, systemError } from "./errors.ts";
 import {
   type FileData,
   isPieces,
@@ -27,6 +28,9 @@ import type { Walker } from "./walk.ts";
 
 const { COPYFILE_EXCL, COPYFILE_FICLONE_FORCE, O_CREAT, O_EXCL, O_WRONLY } = constants;
 const { S_IFDIR, S_IFMT, S_IFREG } = constants;
+/** The two of lseek() that Node has no names for. */
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 const COPY_STEP_BYTES = 1024 * 1024;
 
 /** The functions of files. */
@@ -122,7 +126,7 @@ export class Files {
   }
 
   /**
-   * Copies a file's content and permissions.
+   * Copies a file's content and permissions; what is a hole stays one.
    *
    * @param mode COPYFILE_EXCL: fail if there is something already.
    */
@@ -136,10 +140,12 @@ export class Files {
     const walker = this.#walker;
     const { attributes, fs } = calls;
     let sourceMode = 0;
+    let size = 0;
     const sourceIno = await calls.call(context, () => {
       const status = walker.to(from.bytes, true);
       if (status < 0) return status;
       sourceMode = attributes.mode;
+      size = attributes.size;
       if ((sourceMode & S_IFMT) === S_IFDIR) return -EISDIR;
       if ((sourceMode & S_IFMT) !== S_IFREG) return -ENXIO;
       calls.remember(walker.ino);
@@ -155,17 +161,11 @@ export class Files {
         });
       try {
         if (targetIno !== sourceIno) {
-          const change = new AttributeChange();
-          change.set = SET_SIZE | SET_MODE;
+          const change = sizeChange(0);
+          change.set |= SET_MODE;
           change.mode = sourceMode & 0o7777;
           await calls.call(context, () => fs.setAttributes(targetIno, change, attributes));
-          const buffer = Buffer.allocUnsafeSlow(COPY_STEP_BYTES);
-          for (let offset = 0; ; ) {
-            const count = await calls.read(sourceIno, offset, buffer, context);
-            await calls.write(targetIno, offset, buffer.subarray(0, count), context);
-            offset += count;
-            if (count < buffer.length) break;
-          }
+          await this.#copyData(sourceIno, targetIno, size, context);
         }
       } finally {
         await calls.forget(targetIno);
@@ -173,5 +173,33 @@ export class Files {
     } finally {
       await calls.forget(sourceIno);
     }
+  }
+
+  /** Copies what there is in the first bytes of a file into an empty one; holes stay holes. */
+  async #copyData(from: number, to: number, size: number, context: CallContext): Promise<void> {
+    const calls = this.#calls;
+    const { attributes, fs } = calls;
+    const buffer = Buffer.allocUnsafeSlow(Math.min(size, COPY_STEP_BYTES));
+    for (let offset = 0; offset < size; ) {
+      let start = offset;
+      let end = size;
+      await calls.call(context, () => {
+        const data = fs.seek(from, offset, SEEK_DATA);
+        start = data === -ENXIO ? size : data < 0 ? offset : data;
+        const hole = start < size ? fs.seek(from, start, SEEK_HOLE) : size;
+        end = hole < 0 ? size : Math.min(hole, size);
+        return 0;
+      });
+      for (let at = start; at < end; ) {
+        const step = buffer.subarray(0, Math.min(buffer.length, end - at));
+        const count = await calls.read(from, at, step, context);
+        // It became shorter meanwhile.
+        if (count === 0) return;
+        await calls.write(to, at, step.subarray(0, count), context);
+        at += count;
+      }
+      offset = Math.max(start, end);
+    }
+    await calls.call(context, () => fs.setAttributes(to, sizeChange(size), attributes));
   }
 }

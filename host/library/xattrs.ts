@@ -1,6 +1,7 @@
 /** Extended attributes by path, which node:fs does not have. Names carry their class: "user.comment". */
 import { Buffer } from "node:buffer";
-import { ERANGE, EROFS } from "../base/errno.ts";
+import { constants } from "node:fs";
+import { ENODATA, EPERM, ERANGE, EROFS } from "../base/errno.ts";
 import { NAME_BYTES_MAX } from "../fs/file_system.ts";
 import { bytesOf, isView, type PathLike, validPath, validText } from "./arguments.ts";
 import { type Calls, SCRATCH_VALUE_BYTES } from "./calls.ts";
@@ -9,6 +10,8 @@ import type { Walker } from "./walk.ts";
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX. */
 const VALUE_BYTES_MAX = 65536;
+const { S_IFDIR, S_IFMT, S_IFREG } = constants;
+const USER = Buffer.from("user.");
 const CREATE = 1;
 const REPLACE = 2;
 
@@ -25,6 +28,19 @@ function nameBytes(name: string | Uint8Array): Buffer {
 /** The name's length, or −ERANGE as the kernel says when it is none or too long. */
 function checkName(name: Buffer): number {
   return name.length === 0 || name.length > NAME_BYTES_MAX ? -ERANGE : 0;
+}
+
+/**
+ * What Linux asks of a name before the file system does: attributes of the class "user" are for files and directories.
+ *
+ * @param refusal What is said to others.
+ * @returns 0 or −errno.
+ */
+function checkAccess(name: Buffer, mode: number, refusal: number): number {
+  if (checkName(name) < 0) return -ERANGE;
+  const type = mode & S_IFMT;
+  if (type === S_IFREG || type === S_IFDIR) return 0;
+  return name.subarray(0, USER.length).equals(USER) ? -refusal : 0;
 }
 
 /** The functions of extended attributes. */
@@ -52,9 +68,10 @@ export class XattrFunctions {
     const context = { syscall: "getxattr", path: at.text };
     const follow = options?.followSymlinks !== false;
     return await readValue(this.#calls, context, (address, length) => {
-      const status = this.#walker.to(at.bytes, follow);
+      let status = this.#walker.to(at.bytes, follow);
       if (status < 0) return status;
-      if (checkName(key) < 0) return -ERANGE;
+      status = checkAccess(key, this.#calls.attributes.mode, ENODATA);
+      if (status < 0) return status;
       return this.#calls.fs.getXattr(
         this.#walker.ino,
         this.#calls.encodeName(key),
@@ -99,10 +116,11 @@ export class XattrFunctions {
     // E2BIG is what the kernel says, before it looks at the path.
     if (bytes.length > VALUE_BYTES_MAX) throw systemError(7, context);
     const store = (address: number): number => {
-      const status = this.#walker.to(at.bytes, follow);
+      let status = this.#walker.to(at.bytes, follow);
       if (status < 0) return status;
       if (this.#calls.fs.readOnly) return -EROFS;
-      if (checkName(key) < 0) return -ERANGE;
+      status = checkAccess(key, this.#calls.attributes.mode, EPERM);
+      if (status < 0) return status;
       this.#calls.set(address, bytes);
       const nameAddress = this.#calls.encodeName(key);
       return this.#calls.fs.setXattr(
@@ -137,10 +155,11 @@ export class XattrFunctions {
     const key = nameBytes(name);
     const follow = options?.followSymlinks !== false;
     await this.#calls.call({ syscall: "removexattr", path: at.text }, () => {
-      const status = this.#walker.to(at.bytes, follow);
+      let status = this.#walker.to(at.bytes, follow);
       if (status < 0) return status;
       if (this.#calls.fs.readOnly) return -EROFS;
-      if (checkName(key) < 0) return -ERANGE;
+      status = checkAccess(key, this.#calls.attributes.mode, EPERM);
+      if (status < 0) return status;
       return this.#calls.fs.removeXattr(this.#walker.ino, this.#calls.encodeName(key), key.length);
     });
   }

@@ -9,6 +9,7 @@ import { constants } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { pathToFileURL } from "node:url";
+import { argumentCases } from "./conformance_arguments.ts";
 
 export type FsPromises = typeof import("node:fs/promises");
 
@@ -1422,4 +1423,4 @@ add("parallel operations on many files", async (fs, dir, assert) => {
 });
 
 /** All cases, in an order that does not matter. */
-export const cases: readonly Case[] = CASES;
+export const cases: readonly Case[] = [...CASES, ...argumentCases];

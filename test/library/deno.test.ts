@@ -7,12 +7,33 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { Test } from "tap";
 import { isDeno } from "../../host/base/runtime.ts";
 import { open } from "../../host/mod.ts";
 import { runCase } from "./compare.ts";
 import { cases, type FsPromises } from "./conformance.ts";
+import { runPosixCases } from "./posix_cases.ts";
 
 const MIB = 1024 * 1024;
+
+function match(value: unknown, wanted: unknown): void {
+  if (wanted instanceof RegExp) assert.match(String(value), wanted);
+  else if (wanted !== null && typeof wanted === "object") {
+    for (const [key, part] of Object.entries(wanted)) {
+      match((value as Record<string, unknown>)[key], part);
+    }
+  } else assert.equal(value, wanted);
+}
+
+/** What the cases use of tap's assertions. */
+const assertions = {
+  equal: assert.strictEqual,
+  not: assert.notStrictEqual,
+  same: assert.deepEqual,
+  ok: assert.ok,
+  notOk: (value: unknown, message?: string): void => assert.ok(!value, message),
+  match,
+};
 
 if (!isDeno) console.log("TAP version 14\n1..0 # SKIP deno_run.test.ts starts this under Deno");
 else {
@@ -29,6 +50,24 @@ else {
     await volume.close();
     assert.deepEqual(failures, []);
     assert.ok(cases.length >= 120);
+  });
+
+  test("the cases of test/posix, under Deno", async () => {
+    const failures: string[] = [];
+    let passed = 0;
+    await runPosixCases({
+      skip: () => {},
+      run: async (name, work) => {
+        try {
+          await work(assertions as unknown as Test);
+          passed += 1;
+        } catch (error) {
+          failures.push(`${name}: ${(error as Error).stack}`);
+        }
+      },
+    });
+    assert.deepEqual(failures, []);
+    assert.ok(passed >= 70);
   });
 
   test("a volume in a file, closed and opened again, under Deno", async () => {

@@ -52,6 +52,50 @@ t.test("conformance in a file", async (t) => {
   await volume.close();
 });
 
+t.test("what Node takes for something else, or does not have", async (t) => {
+  const volume = await open({ memory: 256 * MIB });
+  const fs = volume.promises;
+  const handle = await fs.open("/sparse", "w+");
+  for (const position of [Number.NaN, 1.5, Infinity, -2, 2 ** 53, -2n, 2n ** 63n]) {
+    const range = { name: "RangeError", code: "ERR_OUT_OF_RANGE" };
+    await t.rejects(handle.read(Buffer.alloc(4), 0, 4, position), range, `read at ${position}`);
+    await t.rejects(handle.write("abcd", position as number), range, `write at ${position}`);
+    await t.rejects(handle.writev([Buffer.alloc(4)], position as number), range);
+    await t.rejects(handle.readv([Buffer.alloc(4)], position as number), range);
+  }
+  for (const length of [Number.NaN, 1.5]) {
+    await t.rejects(handle.read(Buffer.alloc(4), 0, length, 0), { code: "ERR_OUT_OF_RANGE" });
+    await t.rejects(handle.write(Buffer.alloc(4), 0, length, 0), { code: "ERR_OUT_OF_RANGE" });
+  }
+  await t.rejects(handle.read(Buffer.alloc(4), 0, 4, "0" as never), {
+    code: "ERR_INVALID_ARG_TYPE",
+  });
+  await t.rejects(handle.write(Buffer.alloc(1), 0, 1, Number.MAX_SAFE_INTEGER), { code: "EFBIG" });
+  t.equal((await handle.stat()).size, 0, "nothing was written");
+  await t.rejects(fs.mkdtemp(""), { code: "EINVAL" });
+
+  await handle.write("start", 0);
+  await handle.write("middle", 2 ** 40);
+  await handle.truncate(2 ** 50);
+  await handle.close();
+  await fs.copyFile("/sparse", "/copy");
+  const copy = await fs.open("/copy");
+  t.equal((await copy.stat()).size, 2 ** 50, "a hole is copied as a hole");
+  t.ok((await copy.stat()).blocks < 100);
+  t.equal(String((await copy.read(Buffer.alloc(5), 0, 5, 0)).buffer), "start");
+  t.equal(String((await copy.read(Buffer.alloc(6), 0, 6, 2 ** 40)).buffer), "middle");
+  await copy.close();
+
+  await fs.symlink("copy", "/link");
+  const itself = { followSymlinks: false };
+  await t.rejects(fs.setXattr("/link", "user.x", "1", itself), { code: "EPERM" });
+  await t.rejects(fs.getXattr("/link", "user.x", itself), { code: "ENODATA" });
+  await t.rejects(fs.removeXattr("/link", "user.x", itself), { code: "EPERM" });
+  await fs.setXattr("/link", "trusted.x", "1", itself);
+  t.equal(String(await fs.getXattr("/link", "trusted.x", itself)), "1");
+  await volume.close();
+});
+
 t.test("open() makes nothing over something", async (t) => {
   const dir = t.testdir();
   const image = join(dir, "a.img");

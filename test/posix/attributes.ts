@@ -1,4 +1,6 @@
 /** What stat() tells and what changes it: modes, owners, times. */
+
+import { mode, type PosixCase, python, touch, utimensat, withFile } from "../support/posix_case.ts";
 import {
   chmodSync,
   chownSync,
@@ -22,8 +24,7 @@ import {
   unlinkSync,
   writeFileSync,
   writeSync,
-} from "node:fs";
-import { mode, type PosixCase, python, touch, utimensat, withFile } from "../support/posix_case.ts";
+} from "../support/posix_fs.ts";
 
 const at = (s: bigint, ns = 0n): { s: bigint; ns: bigint } => ({ s, ns });
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));

@@ -1,20 +1,5 @@
 /** Reading and writing: appends, memory maps, direct and vectored I/O, locks, durability calls. */
-import {
-  appendFileSync,
-  closeSync,
-  fdatasyncSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  readvSync,
-  statfsSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-  writeSync,
-  writevSync,
-} from "node:fs";
+
 import {
   code,
   copyFileRange,
@@ -30,6 +15,22 @@ import {
   withFile,
   writeAt,
 } from "../support/posix_case.ts";
+import {
+  appendFileSync,
+  closeSync,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readvSync,
+  statfsSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+  writevSync,
+} from "../support/posix_fs.ts";
 
 const MIB = 1 << 20;
 

@@ -1,4 +1,17 @@
 /** Directories: link counts, listing, positions in a listing while it changes. */
+
+import {
+  code,
+  type Entry,
+  lseek,
+  mknod,
+  type PosixCase,
+  python,
+  readEntries,
+  SEEK_SET,
+  touch,
+  withFile,
+} from "../support/posix_case.ts";
 import {
   closeSync,
   existsSync,
@@ -13,19 +26,7 @@ import {
   statSync,
   symlinkSync,
   unlinkSync,
-} from "node:fs";
-import {
-  code,
-  type Entry,
-  lseek,
-  mknod,
-  type PosixCase,
-  python,
-  readEntries,
-  SEEK_SET,
-  touch,
-  withFile,
-} from "../support/posix_case.ts";
+} from "../support/posix_fs.ts";
 
 function list(fd: number, room = 4096): Entry[] {
   const all: Entry[] = [];

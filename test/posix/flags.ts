@@ -1,4 +1,6 @@
 /** Flags of inodes as chattr(1) sets them, and project ids: ioctl_iflags(2), FS_IOC_FSSETXATTR(2const). */
+
+import { code, ioctl, type PosixCase, touch, withFile, writeAt } from "../support/posix_case.ts";
 import {
   appendFileSync,
   closeSync,
@@ -13,8 +15,7 @@ import {
   unlinkSync,
   utimesSync,
   writeFileSync,
-} from "node:fs";
-import { code, ioctl, type PosixCase, touch, withFile, writeAt } from "../support/posix_case.ts";
+} from "../support/posix_fs.ts";
 
 const GETFLAGS = 0x80086601;
 const SETFLAGS = 0x40086602;

@@ -12,6 +12,7 @@ import { space } from "./space.ts";
 import { special } from "./special.ts";
 import { xattrs } from "./xattrs.ts";
 
+/** Every case, by the files that hold them. */
 export const GROUPS: Readonly<Record<string, readonly PosixCase[]>> = {
   names,
   links,

@@ -1,4 +1,17 @@
 /** Hard links, symbolic links, files without a name. */
+
+import {
+  code,
+  linkOpen,
+  O_TMPFILE,
+  type PosixCase,
+  pattern,
+  python,
+  readAt,
+  text,
+  touch,
+  withFile,
+} from "../support/posix_case.ts";
 import {
   chmodSync,
   closeSync,
@@ -19,19 +32,7 @@ import {
   unlinkSync,
   writeFileSync,
   writeSync,
-} from "node:fs";
-import {
-  code,
-  linkOpen,
-  O_TMPFILE,
-  type PosixCase,
-  pattern,
-  python,
-  readAt,
-  text,
-  touch,
-  withFile,
-} from "../support/posix_case.ts";
+} from "../support/posix_fs.ts";
 
 export const links: PosixCase[] = [
   {

@@ -1,4 +1,6 @@
 /** Names and how they are looked up. */
+
+import { code, type PosixCase, python, text, touch } from "../support/posix_case.ts";
 import {
   chmodSync,
   closeSync,
@@ -13,8 +15,7 @@ import {
   symlinkSync,
   unlinkSync,
   writeFileSync,
-} from "node:fs";
-import { code, type PosixCase, python, text, touch } from "../support/posix_case.ts";
+} from "../support/posix_fs.ts";
 
 export const names: PosixCase[] = [
   {

@@ -1,6 +1,7 @@
 /** What somebody without rights may do. */
-import { chmodSync, chownSync, lstatSync, mkdirSync, statSync } from "node:fs";
+
 import { asUser, mode, type PosixCase, touch } from "../support/posix_case.ts";
+import { chmodSync, chownSync, lstatSync, mkdirSync, statSync } from "../support/posix_fs.ts";
 
 const USER = 54321;
 

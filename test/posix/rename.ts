@@ -1,4 +1,14 @@
 /** rename() and renameat2(). */
+
+import {
+  code,
+  exists,
+  type PosixCase,
+  python,
+  renameat2,
+  text,
+  touch,
+} from "../support/posix_case.ts";
 import {
   closeSync,
   linkSync,
@@ -10,16 +20,7 @@ import {
   statSync,
   symlinkSync,
   writeSync,
-} from "node:fs";
-import {
-  code,
-  exists,
-  type PosixCase,
-  python,
-  renameat2,
-  text,
-  touch,
-} from "../support/posix_case.ts";
+} from "../support/posix_fs.ts";
 
 const NOREPLACE = 1;
 const EXCHANGE = 2;

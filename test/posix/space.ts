@@ -1,16 +1,5 @@
 /** Where a file has data and where it has none: holes, truncation, allocation, far offsets. */
-import {
-  closeSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  statfsSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
+
 import {
   COLLAPSE_RANGE,
   code,
@@ -30,6 +19,18 @@ import {
   writeAt,
   ZERO_RANGE,
 } from "../support/posix_case.ts";
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "../support/posix_fs.ts";
 
 const MIB = 1 << 20;
 const ENXIO = -6;

@@ -1,6 +1,7 @@
 /** FIFOs, sockets, devices. */
-import { chmodSync, lstatSync, readdirSync, renameSync, unlinkSync } from "node:fs";
+
 import { code, mknod, type PosixCase, python, text } from "../support/posix_case.ts";
+import { chmodSync, lstatSync, readdirSync, renameSync, unlinkSync } from "../support/posix_fs.ts";
 
 export const special: PosixCase[] = [
   {

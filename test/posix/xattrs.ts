@@ -1,5 +1,5 @@
 /** Extended attributes. */
-import { linkSync, mkdirSync, renameSync, statSync, symlinkSync } from "node:fs";
+
 import {
   getxattr,
   listxattr,
@@ -13,6 +13,7 @@ import {
   XATTR_REPLACE,
   xattrLength,
 } from "../support/posix_case.ts";
+import { linkSync, mkdirSync, renameSync, statSync, symlinkSync } from "../support/posix_fs.ts";
 
 const ENODATA = -61;
 const EEXIST = -17;

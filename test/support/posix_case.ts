@@ -3,19 +3,22 @@
  * test/posix share.
  */
 import { spawnSync } from "node:child_process";
+import { createRequire } from "node:module";
+import type { Test } from "tap";
 import {
+  callForeign,
   closeSync,
   constants,
+  isForeign,
   lstatSync,
+  NotInLibrary,
   openSync,
   readFileSync,
   readSync,
   type Stats,
   writeFileSync,
   writeSync,
-} from "node:fs";
-import { createRequire } from "node:module";
-import type { Test } from "tap";
+} from "./posix_fs.ts";
 
 /** One requirement of POSIX or Linux on a directory that a file system serves. */
 export interface PosixCase {
@@ -36,15 +39,35 @@ interface Koffi {
   errno(): number;
 }
 
-const koffi = createRequire(import.meta.url)("koffi") as Koffi;
-const libc = koffi.load("libc.so.6");
+let koffi: Koffi | null = null;
+let libc: ReturnType<Koffi["load"]> | null = null;
 
+/** A function of libc; loaded when it is first called, because not every runtime of the library can. */
 function call(prototype: string): (...args: unknown[]) => number {
-  const native = libc.func(prototype);
+  let native: Call | null = null;
   return (...args) => {
+    if (
+      args.some((value, index) => (index === 0 || typeof value === "string") && isForeign(value))
+    ) {
+      throw new NotInLibrary(prototype.replace(/^\w+ (\w+).*$/, "$1"));
+    }
+    koffi ??= createRequire(import.meta.url)("koffi") as Koffi;
+    libc ??= koffi.load("libc.so.6");
+    native ??= libc.func(prototype);
     const result = Number(native(...args));
     return result === -1 ? -koffi.errno() : result;
   };
+}
+
+/** A function of extended attributes through the library: its result, or −errno. */
+function foreignXattr(name: string, ...args: unknown[]): unknown {
+  try {
+    return callForeign(name, args);
+  } catch (error) {
+    const { errno } = error as NodeJS.ErrnoException;
+    if (errno === undefined) throw error;
+    return errno;
+  }
 }
 
 export const AT_FDCWD = -100;
@@ -62,9 +85,7 @@ export const mknod: (path: string, mode: number, device: number) => number = cal
 const setXattr = call("int lsetxattr(const char *, const char *, void *, size_t, int)");
 const getXattr = call("int64_t lgetxattr(const char *, const char *, void *, size_t)");
 const listXattr = call("int64_t llistxattr(const char *, void *, size_t)");
-export const removeXattr: (path: string, name: string) => number = call(
-  "int lremovexattr(const char *, const char *)",
-);
+const removeXattrOf = call("int lremovexattr(const char *, const char *)");
 const utimes = call("int utimensat(int, const char *, void *, int)");
 const copyRange = call("int64_t copy_file_range(int, void *, int, void *, size_t, unsigned int)");
 export const syncFileSystem: (fd: number) => number = call("int syncfs(int)");
@@ -85,6 +106,7 @@ export const ZERO_RANGE = 16;
 export const INSERT_RANGE = 32;
 export const XATTR_CREATE = 1;
 export const XATTR_REPLACE = 2;
+const NO_FOLLOW = { followSymlinks: false };
 export const O_TMPFILE: number = 0x40_0000 | constants.O_DIRECTORY;
 
 export function renameat2(from: string, to: string, flags: number): number {
@@ -97,21 +119,44 @@ export function linkOpen(fd: number, path: string): number {
 }
 
 export function setxattr(path: string, name: string, value: Buffer, flags = 0): number {
+  if (isForeign(path)) {
+    const options = {
+      ...NO_FOLLOW,
+      create: flags === XATTR_CREATE,
+      replace: flags === XATTR_REPLACE,
+    };
+    return (foreignXattr("setXattr", path, name, value, options) as number | undefined) ?? 0;
+  }
   return setXattr(path, name, value, value.length, flags);
 }
 
 /** The value, or −errno. */
 export function getxattr(path: string, name: string, room = 65536): Buffer | number {
+  if (isForeign(path)) {
+    return foreignXattr("getXattr", path, name, NO_FOLLOW) as Buffer | number;
+  }
   const buffer = Buffer.alloc(room);
   const length = getXattr(path, name, buffer, room);
   return length < 0 ? length : buffer.subarray(0, length);
 }
 
 export function xattrLength(path: string, name: string): number {
+  if (isForeign(path)) {
+    const value = getxattr(path, name);
+    return typeof value === "number" ? value : value.length;
+  }
   return getXattr(path, name, null, 0);
 }
 
+export function removeXattr(path: string, name: string): number {
+  if (isForeign(path)) {
+    return (foreignXattr("removeXattr", path, name, NO_FOLLOW) as number | undefined) ?? 0;
+  }
+  return removeXattrOf(path, name);
+}
+
 export function listxattr(path: string): string[] {
+  if (isForeign(path)) return (callForeign("listXattr", [path, NO_FOLLOW]) as string[]).sort();
   const buffer = Buffer.alloc(65536);
   const length = listXattr(path, buffer, buffer.length);
   if (length < 0) throw new Error(`llistxattr: ${length}`);
@@ -236,6 +281,7 @@ export function writeAt(fd: number, offset: number, bytes: Buffer): number {
 
 /** Runs Python in the directory. @returns What it printed, trimmed; its error text is thrown. */
 export function python(dir: string, program: string, ...args: string[]): string {
+  if (isForeign(dir)) throw new NotInLibrary("another process");
   const head = `import os, sys, errno, stat, struct\nos.chdir(sys.argv[1])\nargs = sys.argv[2:]\n`;
   const { status, stdout, stderr } = spawnSync("python3", ["-c", head + program, dir, ...args], {
     encoding: "utf8",
