@@ -1,15 +1,12 @@
 /**
- * An open file, as Node's FileHandle: position, access mode, and a reference that keeps the data of an unlinked file.
- *
- * Operations at the handle's own position run one after another, in the order of their calls; those with a position
- * of their own do not wait.
+ * Node's FileHandle: the arguments in all their forms, and from opening to closing a reference that keeps the data of
+ * an unlinked file. What is done to the file is in open_file.ts.
  */
 import { Buffer } from "node:buffer";
 import { EventEmitter } from "node:events";
 import { constants, type ReadStream, type WriteStream } from "node:fs";
 import * as readline from "node:readline";
-import { EBADF, EINVAL, EISDIR } from "../base/errno.ts";
-import { type AttributeChange, SET_KILL_PRIVILEGES } from "../fs/file_system.ts";
+import { EINVAL } from "../base/errno.ts";
 import {
   bytesOf,
   type TimeLike,
@@ -31,7 +28,8 @@ import {
   type WriteFileOptions,
   writeAll,
 } from "./file_data.ts";
-import { BigIntStats, Stats } from "./stats.ts";
+import { OpenFile } from "./open_file.ts";
+import type { BigIntStats, Stats } from "./stats.ts";
 import {
   type ReadStreamOptions,
   readStreamOf,
@@ -47,25 +45,17 @@ import {
 } from "./transfers.ts";
 import { webStreamOf } from "./web_stream.ts";
 
-const { O_ACCMODE, O_APPEND, O_RDONLY, O_SYNC, O_WRONLY, S_IFDIR, S_IFMT, S_IFREG } = {
-  // Not among Node's constants.
-  O_ACCMODE: 3,
-  ...constants,
-};
-const O_DSYNC = constants.O_DSYNC ?? 0o10000;
+const { S_IFMT, S_IFREG } = constants;
 
 /** An open file, as Node's FileHandle. Close it: while it is open, its data stay even if its name is gone. */
 export class FileHandle extends EventEmitter {
   /** For `await using`: close(). Missing where the runtime has no such symbol. */
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   readonly #calls: Calls;
-  readonly #ino: number;
-  readonly #flags: number;
+  readonly #file: OpenFile;
   readonly #guarded: boolean;
   readonly #onClose: () => void;
   #fd: number;
-  #position = 0;
-  #turn: Promise<unknown> = Promise.resolve();
   #active = 0;
   #whenIdle: (() => void) | null = null;
   #closing: Promise<void> | null = null;
@@ -90,9 +80,8 @@ export class FileHandle extends EventEmitter {
   ) {
     super();
     this.#calls = calls;
-    this.#ino = options.ino;
+    this.#file = new OpenFile(calls, options.ino, options.flags);
     this.#fd = options.fd;
-    this.#flags = options.flags;
     this.#guarded = options.guarded;
     this.#onClose = options.onClose;
     // A bound own property in Node too: programs pass it around.
@@ -109,7 +98,7 @@ export class FileHandle extends EventEmitter {
 
   /** Not in Node's interface: the inode number, for tools. */
   get ino(): number {
-    return this.#ino;
+    return this.#file.ino;
   }
 
   /** Runs an operation unless the handle is closed; close() waits for it. */
@@ -122,58 +111,6 @@ export class FileHandle extends EventEmitter {
       this.#active -= 1;
       if (this.#active === 0) this.#whenIdle?.();
     }
-  }
-
-  /** Runs after the operations at the handle's position that were asked for before. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work);
-    this.#turn = result.catch(() => {});
-    return result;
-  }
-
-  get #readable(): boolean {
-    return (this.#flags & O_ACCMODE) !== O_WRONLY;
-  }
-
-  get #writable(): boolean {
-    return (this.#flags & O_ACCMODE) !== O_RDONLY;
-  }
-
-  async #readAt(target: Uint8Array, position: number | null): Promise<number> {
-    const context = { syscall: "read" };
-    if (!this.#readable) throw systemError(EBADF, context);
-    const calls = this.#calls;
-    await calls.call(context, () => {
-      const status = calls.fs.getAttributes(this.#ino, calls.attributes);
-      if (status < 0) return status;
-      return (calls.attributes.mode & S_IFMT) === S_IFDIR ? -EISDIR : 0;
-    });
-    if (position !== null) return await calls.read(this.#ino, position, target, context);
-    return await this.#inTurn(async () => {
-      const count = await calls.read(this.#ino, this.#position, target, context);
-      this.#position += count;
-      return count;
-    });
-  }
-
-  async #writeAt(data: Uint8Array, position: number | null): Promise<number> {
-    const context = { syscall: "write" };
-    if (!this.#writable) throw systemError(EBADF, context);
-    const calls = this.#calls;
-    if ((this.#flags & O_APPEND) !== 0) {
-      await this.#inTurn(async () => {
-        this.#position = await calls.append(this.#ino, data, context);
-      });
-    } else if (position !== null) {
-      await calls.write(this.#ino, position, data, context);
-    } else {
-      await this.#inTurn(async () => {
-        await calls.write(this.#ino, this.#position, data, context);
-        this.#position += data.length;
-      });
-    }
-    if ((this.#flags & (O_SYNC | O_DSYNC)) !== 0) await calls.flush(this.#ino, false, context);
-    return data.length;
   }
 
   /**
@@ -205,7 +142,7 @@ export class FileHandle extends EventEmitter {
     return this.#use("read", async () => {
       const { buffer, bytes, position } = readArguments(first, second, length, at);
       if (bytes.length === 0) return { bytesRead: 0, buffer };
-      return { bytesRead: await this.#readAt(bytes, position), buffer };
+      return { bytesRead: await this.#file.read(bytes, position), buffer };
     });
   }
 
@@ -218,7 +155,7 @@ export class FileHandle extends EventEmitter {
       const views = validViews(buffers).map(bytesOf);
       const joined = Buffer.alloc(views.reduce((sum, view) => sum + view.length, 0));
       const at = validPosition(position);
-      const bytesRead = await this.#readAt(joined, at);
+      const bytesRead = await this.#file.read(joined, at);
       let from = 0;
       for (const view of views) {
         if (from >= bytesRead) break;
@@ -260,7 +197,7 @@ export class FileHandle extends EventEmitter {
     return this.#use("write", async () => {
       const { buffer, bytes, position } = writeArguments(data, second, third, fourth);
       if (bytes.length === 0 && typeof buffer !== "string") return { bytesWritten: 0, buffer };
-      return { bytesWritten: await this.#writeAt(bytes, position), buffer };
+      return { bytesWritten: await this.#file.write(bytes, position), buffer };
     });
   }
 
@@ -273,7 +210,7 @@ export class FileHandle extends EventEmitter {
       const views = validViews(buffers).map(bytesOf);
       if (views.length === 0) return { bytesWritten: 0, buffers };
       const at = writePosition(position);
-      return { bytesWritten: await this.#writeAt(Buffer.concat(views), at), buffers };
+      return { bytesWritten: await this.#file.write(Buffer.concat(views), at), buffers };
     });
   }
 
@@ -291,9 +228,9 @@ export class FileHandle extends EventEmitter {
     return this.#use("readFile", async () => {
       const { encoding, signal } = validOptions<ReadFileOptions>(options, { flag: "r" });
       throwIfAborted(signal);
-      const stats = (await this.#stat()) as Stats;
+      const stats = (await this.#file.stat()) as Stats;
       const size = (stats.mode & S_IFMT) === S_IFREG ? stats.size : 0;
-      const data = await readAll(size, (target) => this.#readAt(target, null), signal);
+      const data = await readAll(size, (target) => this.#file.read(target, null), signal);
       return encoding && encoding !== "buffer" ? data.toString(encoding as BufferEncoding) : data;
     });
   }
@@ -303,7 +240,7 @@ export class FileHandle extends EventEmitter {
     return this.#use("writeFile", async () => {
       const { encoding, signal } = validOptions<WriteFileOptions>(options, { encoding: "utf8" });
       const text = (encoding || "utf8") as BufferEncoding;
-      await writeAll(data, text, (bytes) => this.#writeAt(bytes, null), signal);
+      await writeAll(data, text, (bytes) => this.#file.write(bytes, null), signal);
     });
   }
 
@@ -317,8 +254,8 @@ export class FileHandle extends EventEmitter {
     return this.#use("truncate", async () => {
       const size = Math.max(0, validInteger(length, "len"));
       const context = { syscall: "ftruncate" };
-      if (!this.#writable) throw systemError(EINVAL, context);
-      await this.#change(sizeChange(size), context.syscall);
+      if (!this.#file.writable) throw systemError(EINVAL, context);
+      await this.#file.change(sizeChange(size), context.syscall);
     });
   }
 
@@ -329,62 +266,41 @@ export class FileHandle extends EventEmitter {
   /** Attributes of the file. */
   stat(options?: { bigint?: boolean | undefined } | null): Promise<Stats | BigIntStats>;
   stat(options?: { bigint?: boolean | undefined } | null): Promise<Stats | BigIntStats> {
-    return this.#use("fstat", () => this.#stat(options?.bigint === true));
-  }
-
-  async #stat(bigint: boolean = false): Promise<Stats | BigIntStats> {
-    const { attributes, fs, dev } = this.#calls;
-    let stats: Stats | BigIntStats | undefined;
-    await this.#calls.call({ syscall: "fstat" }, () => {
-      const status = fs.getAttributes(this.#ino, attributes);
-      if (status < 0) return status;
-      stats = bigint ? new BigIntStats(attributes, dev) : new Stats(attributes, dev);
-      return 0;
-    });
-    return stats!;
+    return this.#use("fstat", () => this.#file.stat(options?.bigint === true));
   }
 
   /** Makes the file's data and attributes durable. */
   sync(): Promise<void> {
-    return this.#use("fsync", () => this.#calls.flush(this.#ino, false, { syscall: "fsync" }));
+    return this.#use("fsync", () => this.#calls.flush(this.#file.ino, false, { syscall: "fsync" }));
   }
 
   /** Makes the file's data durable, and what is needed to read it. */
   datasync(): Promise<void> {
     return this.#use("fdatasync", () =>
-      this.#calls.flush(this.#ino, true, { syscall: "fdatasync" }),
+      this.#calls.flush(this.#file.ino, true, { syscall: "fdatasync" }),
     );
   }
 
   /** Changes the permissions. */
   chmod(mode: number | string): Promise<void> {
-    return this.#use("fchmod", () => this.#change(modeChange(validMode(mode)), "fchmod"));
+    return this.#use("fchmod", () => this.#file.change(modeChange(validMode(mode)), "fchmod"));
   }
 
   /** Changes owner and group; −1 leaves one as it is. */
   chown(uid: number, gid: number): Promise<void> {
     return this.#use("fchown", () =>
-      this.#change(ownerChange(validId(uid, "uid"), validId(gid, "gid")), "fchown"),
+      this.#file.change(ownerChange(validId(uid, "uid"), validId(gid, "gid")), "fchown"),
     );
   }
 
   /** Changes the times of access and change. */
   utimes(atime: TimeLike, mtime: TimeLike): Promise<void> {
     return this.#use("futimes", () =>
-      this.#change(timesChange(validTime(atime, "atime"), validTime(mtime, "mtime")), "futime"),
+      this.#file.change(
+        timesChange(validTime(atime, "atime"), validTime(mtime, "mtime")),
+        "futime",
+      ),
     );
-  }
-
-  async #change(change: AttributeChange, syscall: string): Promise<void> {
-    const { attributes, fs } = this.#calls;
-    await this.#calls.call({ syscall }, () => {
-      if ((change.set & SET_KILL_PRIVILEGES) !== 0) {
-        const status = fs.getAttributes(this.#ino, attributes);
-        if (status < 0) return status;
-        if ((attributes.mode & S_IFMT) === S_IFDIR) change.set &= ~SET_KILL_PRIVILEGES;
-      }
-      return fs.setAttributes(this.#ino, change, attributes);
-    });
   }
 
   /** Waits for what the handle has under way, then gives the file back. Closing twice is no error. */
@@ -399,7 +315,7 @@ export class FileHandle extends EventEmitter {
       }
       this.#fd = -1;
       this.#onClose();
-      await this.#calls.forget(this.#ino);
+      await this.#calls.forget(this.#file.ino);
     })();
     this.emit("close");
     return this.#closing;
