@@ -8,6 +8,7 @@
  * the callers' number does not decide whether the pool of buffers suffices.
  */
 import { Buffer } from "node:buffer";
+import { EOPNOTSUPP } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
 import { Attributes, type FileSystem, NAME_BYTES_MAX } from "../fs/file_system.ts";
@@ -418,6 +419,25 @@ export class Calls {
       if (ino === 0) this.fs.sync(done);
       else this.fs.fsync(ino, dataOnly, done);
     });
+  }
+
+  /**
+   * Copies a range by sharing blocks where it can: FileSystem.copyRange.
+   *
+   * @returns Bytes copied; null where the file system cannot.
+   */
+  async copyRange(
+    from: number,
+    to: number,
+    byteLength: number,
+    context: CallContext,
+  ): Promise<number | null> {
+    const status = await new Promise<number>((resolve) => {
+      this.fs.copyRange(from, 0, to, 0, byteLength, resolve);
+    });
+    if (status === -EOPNOTSUPP) return null;
+    if (status < 0) throw systemError(status, context);
+    return status;
   }
 }
 

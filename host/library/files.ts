@@ -126,16 +126,17 @@ export class Files {
   }
 
   /**
-   * Copies a file's content and permissions; what is a hole stays one.
+   * Copies a file's content and permissions. The copy shares the blocks of the original until one of them is written; what
+   * is a hole stays one.
    *
-   * @param mode COPYFILE_EXCL: fail if there is something already.
+   * @param mode COPYFILE_EXCL: fail if there is something already. COPYFILE_FICLONE and COPYFILE_FICLONE_FORCE change
+   *   nothing.
    */
   async copyFile(source: PathLike, destination: PathLike, mode?: number): Promise<void> {
     const from = validPath(source, "src");
     const to = validPath(destination, "dest");
     const flags = mode === undefined || mode === null ? 0 : validInteger(mode, "mode", 0, 7);
     const context = { syscall: "copyfile", path: from.text, dest: to.text };
-    if ((flags & COPYFILE_FICLONE_FORCE) !== 0) throw systemError(EOPNOTSUPP, context);
     const calls = this.#calls;
     const walker = this.#walker;
     const { attributes, fs } = calls;
@@ -165,7 +166,10 @@ export class Files {
           change.set |= SET_MODE;
           change.mode = sourceMode & 0o7777;
           await calls.call(context, () => fs.setAttributes(targetIno, change, attributes));
-          await this.#copyData(sourceIno, targetIno, size, context);
+          const shared = await calls.copyRange(sourceIno, targetIno, size, context);
+          if (shared === null && (flags & COPYFILE_FICLONE_FORCE) !== 0)
+            throw systemError(EOPNOTSUPP, context);
+          if (shared === null) await this.#copyData(sourceIno, targetIno, size, context);
         }
       } finally {
         await calls.forget(targetIno);

@@ -347,6 +347,29 @@ t.test("extended attributes", async (t) => {
   await volume.close();
 });
 
+t.test("a copied file shares blocks until one of the two is written", async (t) => {
+  const volume = await open({ memory: 128 * MIB });
+  const fs = volume.promises;
+  const content = Buffer.alloc(20 * MIB);
+  new Prng(seed).bytes(content);
+  await fs.writeFile("/original", content);
+  await fs.copyFile("/original", "/warm");
+  await fs.rm("/warm");
+  const before = await fs.statfs("/");
+  for (let index = 0; index < 10; index++)
+    await fs.copyFile("/original", `/copy-${index}`, constants.COPYFILE_FICLONE_FORCE);
+  const after = await fs.statfs("/");
+  t.ok((before.bavail - after.bavail) * before.bsize < 10 * MIB, "200 MiB take less than 10");
+  const handle = await fs.open("/copy-3", "r+");
+  await handle.write(Buffer.from("changed"), 0, 7, 5 * MIB);
+  await handle.close();
+  t.ok((await fs.readFile("/original")).equals(content));
+  t.ok((await fs.readFile("/copy-4")).equals(content));
+  content.write("changed", 5 * MIB);
+  t.ok((await fs.readFile("/copy-3")).equals(content));
+  await volume.close();
+});
+
 t.test("streams by path", async (t) => {
   const volume = await open({ memory: 128 * MIB });
   const fs = volume.promises;

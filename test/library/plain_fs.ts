@@ -533,7 +533,7 @@ export class PlainFileSystem implements FileSystem {
   }
 
   copyRange(_f: number, _o: number, _t: number, _p: number, _n: number, done: Done): void {
-    done(-EINVAL);
+    done(-EOPNOTSUPP);
   }
 
   seek(): number {
