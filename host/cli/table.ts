@@ -201,6 +201,34 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import("./umount.ts")).umount,
   },
   {
+    name: "clone",
+    summary: "Copy a file by sharing its blocks, in no time and no space",
+    effect: "write",
+    schema: "dynamicfs.clone/1",
+    arguments: [
+      { name: "SOURCE", complete: "file", summary: "A file on a mounted pool" },
+      {
+        name: "TARGET",
+        complete: "file",
+        summary: "Where on the same pool: a new name, or a directory",
+      },
+    ],
+    flags: [
+      {
+        name: "replace",
+        kind: "boolean",
+        summary: "Replace the target if there is one, at once and as a whole",
+      },
+    ],
+    examples: [
+      {
+        command: "dynamicfs clone vm.img vm-2.img",
+        does: "a second image that shares the first one's blocks",
+      },
+    ],
+    load: async () => (await import("./clone.ts")).clone,
+  },
+  {
     name: "mounts",
     summary: "List what is mounted",
     effect: "read",

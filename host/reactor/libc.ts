@@ -125,6 +125,8 @@ export interface Libc {
   fsync(fd: number): number;
   fdatasync(fd: number): number;
   fallocate(fd: number, mode: number, offsetBytes: number, byteLength: number): number;
+  /** From one descriptor's position to another's. @returns Bytes copied, 0 at the end, or −errno. */
+  copyFileRange(fromFd: number, toFd: number, byteLength: number): number;
   /** The argument is an integer. */
   ioctl(fd: number, request: number, argument: number): number;
   /** The argument is a record that the kernel reads or fills. */
@@ -259,6 +261,7 @@ function bind(): Libc {
   const cFsync = bindCall<[N]>("fsync", I, [I]);
   const cFdatasync = bindCall<[N]>("fdatasync", I, [I]);
   const cFallocate = bindCall<[N, N, N, N]>("fallocate", I, [I, I, L, L]);
+  const cCopyFileRange = bindCall<[N, N, N, N, N, N]>("copy_file_range", L, [I, P, I, P, Z, I]);
   const cFtruncate = bindCall<[N, N]>("ftruncate", I, [I, L]);
   // Variadic in C; on Linux the arguments travel in the same registers.
   const cIoctl = bindCall<[N, N, N]>("ioctl", I, [I, "unsigned long", P]);
@@ -345,6 +348,8 @@ function bind(): Libc {
     fdatasync: (fd) => status(cFdatasync(fd)),
     fallocate: (fd, mode, offsetBytes, byteLength) =>
       status(cFallocate(fd, mode, offsetBytes, byteLength)),
+    copyFileRange: (fromFd, toFd, byteLength) =>
+      status(cCopyFileRange(fromFd, 0, toFd, 0, byteLength, 0)),
     truncate: (fd, sizeBytes) => status(cFtruncate(fd, sizeBytes)),
     ioctl: (fd, request, argument) => status(cIoctl(fd, request, argument)),
     ioctlRecord(fd, request, record) {

@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   statSync,
   truncateSync,
@@ -118,6 +119,21 @@ t.test("the life of a pool", { skip }, async (t) => {
 
   const held = openSync(`${mountPoint}/hello`, "r");
   t.match(sandbox.run("umount", "mnt"), { code: 5, err: /in use/ }, "busy");
+  const clone = (...words: string[]): number | null => sandbox.run("clone", ...words).code;
+  writeFileSync(sandbox.path("mnt/original"), "x".repeat(100_000));
+  t.equal(clone("mnt/original", "mnt/copy"), 0);
+  t.equal(readFileSync(sandbox.path("mnt/copy"), "utf8"), "x".repeat(100_000));
+  t.equal(clone("mnt/original", "mnt/copy"), 9, "it exists");
+  t.equal(clone("--replace", "mnt/original", "mnt/copy"), 0);
+  t.equal(clone("--replace", "mnt/original", "mnt/original"), 9);
+  t.equal(clone("mnt/nothing", "mnt/other"), 4);
+  t.equal(clone("mnt/original", "mnt/no/such"), 4);
+  t.equal(clone("mnt/original", "elsewhere"), 1, "on another file system");
+  t.equal(clone("mnt", "mnt/other"), 2);
+  t.same(
+    readdirSync(sandbox.path("mnt")).filter((name) => name.endsWith(".clone")),
+    [],
+  );
   closeSync(held);
   t.equal(sandbox.run("umount", "mnt").code, 0);
   t.equal(existsSync(`${mountPoint}/hello`), false);

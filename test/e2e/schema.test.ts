@@ -1,5 +1,5 @@
 /** Every command's --json output has a schema in host/cli/schema, and says nothing that the schema does not. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
@@ -75,6 +75,8 @@ t.test("documents of a pool's life", { skip }, async (t) => {
   valid(t, run("mounts"), "dynamicfs.mounts/1");
   valid(t, run("status", "mnt"), "dynamicfs.status/1");
   valid(t, run("status"), "dynamicfs.status/1");
+  writeFileSync(sandbox.path("mnt/original"), "content");
+  valid(t, run("clone", "mnt/original", "mnt/copy"), "dynamicfs.clone/1");
   valid(t, run("umount", "mnt"), "dynamicfs.umount/1");
   valid(t, run("status", "a.img"), "dynamicfs.status/1");
   valid(t, run("status", "nowhere"), "dynamicfs.error/1");
