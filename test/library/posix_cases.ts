@@ -42,6 +42,8 @@ const NOT_HERE: Readonly<Record<string, readonly string[]>> = {
     "xattrs: an invalid ACL is refused: EINVAL; a default one belongs to directories: EACCES",
     "xattrs: a default ACL takes the place of the umask, and is handed on to directories",
     "xattrs: cp -a keeps ACLs",
+    "special: a file handle opens its file by inode, and is stale when that is gone (NFS)",
+    "special: inotify tells what happens to a directory's names and files",
     "special: a FIFO carries bytes between processes",
     "special: a socket is bound, connected to, and unlinked",
     "special: devices keep their numbers, large ones too",

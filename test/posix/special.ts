@@ -76,4 +76,54 @@ for i, (kind, major, minor) in enumerate([(stat.S_IFCHR, 1, 3), (stat.S_IFBLK, 7
       );
     },
   },
+  {
+    name: "a file handle opens its file by inode, and is stale when that is gone (NFS)",
+    run(dir, t) {
+      const shown = python(
+        dir,
+        `import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+class Handle(ctypes.Structure): _fields_ = [("n", ctypes.c_uint), ("kind", ctypes.c_int), ("bytes", ctypes.c_ubyte * 128)]
+def handle(path):
+    made = Handle(); made.n = 128; mount = ctypes.c_int()
+    if libc.name_to_handle_at(-100, path.encode(), ctypes.byref(made), ctypes.byref(mount), 0) < 0: raise OSError(ctypes.get_errno(), path)
+    return made
+def opened(made):
+    fd = libc.open_by_handle_at(root, ctypes.byref(made), os.O_RDONLY)
+    if fd < 0: raise OSError(ctypes.get_errno(), "open_by_handle_at")
+    return fd
+root = os.open(".", os.O_RDONLY)
+os.makedirs("d/e"); open("d/e/f", "w").write("content"); open("gone", "w").write("x")
+file, folder, gone = handle("d/e/f"), handle("d/e"), handle("gone")
+os.rename("d/e", "d/moved"); os.unlink("gone")
+try: open("/proc/sys/vm/drop_caches", "w").write("2")
+except OSError: pass
+print(os.read(opened(file), 100).decode(), os.listdir(opened(folder)), os.fstat(opened(file)).st_ino == os.stat("d/moved/f").st_ino)
+try: opened(gone); print("opened")
+except OSError as error: print(error.errno)`,
+      );
+      t.equal(shown.trim(), "content ['f'] True\n116");
+    },
+  },
+  {
+    name: "inotify tells what happens to a directory's names and files",
+    run(dir, t) {
+      const shown = python(
+        dir,
+        `import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+watch = libc.inotify_init1(os.O_NONBLOCK)
+libc.inotify_add_watch(watch, b".", 0xfff & ~0x30)
+with open("a", "w") as f: f.write("x")
+os.rename("a", "b"); os.mkdir("d"); os.unlink("b"); os.rmdir("d")
+data = os.read(watch, 65536); seen = []
+while data:
+    _, mask, _, length = struct.unpack("iIII", data[:16])
+    name = data[16:16 + length].rstrip(b"\\0").decode(); data = data[16 + length:]
+    seen.append("%s:%x" % (name, mask & 0xfff))
+print(" ".join(seen))`,
+      );
+      t.equal(shown.trim(), "a:100 a:2 a:8 a:40 b:80 d:100 b:200 d:200");
+    },
+  },
 ];
