@@ -110,7 +110,7 @@ export class FileClone {
 
   #problem({ from, fromOffset, to, toOffset, byteLength }: CopiedRange): number {
     if (this.#store.readOnly) return -EROFS;
-    if (this.#store.faulted !== null) return -EIO;
+    if (this.#store.faulted !== null) return -EROFS;
     for (const number of [fromOffset, toOffset, byteLength]) if (!(number >= 0)) return -EINVAL;
     if (toOffset + byteLength > FILE_BYTES_MAX) return -EFBIG;
     const distance = Math.abs(fromOffset - toOffset);

@@ -113,7 +113,7 @@ export class FileData implements DataHooks {
     keepTimes: boolean,
   ): number {
     if (this.#store.readOnly) return -EROFS;
-    if (this.#store.faulted !== null) return -EIO;
+    if (this.#store.faulted !== null) return -EROFS;
     if (!Number.isSafeInteger(offset) || offset < 0) return -EINVAL;
     if (offset + byteLength > FILE_BYTES_MAX) return -EFBIG;
     const file = this.#files.open(ino);

@@ -43,6 +43,7 @@ export class FileSync {
   }
 
   *#fsync(ino: number): Task<number> {
+    if (this.#store.faulted !== null) return -EIO;
     const file = this.#files.get(ino);
     if (file !== undefined) {
       const status = yield* this.#makeLoggable(file);

@@ -156,7 +156,8 @@ export class Store implements ItemStore {
 
   begin(intent: number): number {
     if (this.readOnly && !this.replaying) return -EROFS;
-    if (this.faulted !== null) return -EIO;
+    // Read-only from the failure on; what was buffered is told by fsync: EIO.
+    if (this.faulted !== null) return -EROFS;
     assert(!this.#open || !this.#changed, "a changed transaction was left open");
     this.#open = true;
     this.#changed = false;
@@ -170,7 +171,7 @@ export class Store implements ItemStore {
     ) {
       this.waitForCheckpoint();
     }
-    if (this.journal.failed < 0) return this.journal.failed;
+    if (this.journal.failed < 0) return -EROFS;
     if (this.journal.room < 2 * TRANSACTION_BYTES_MAX + this.relogBytes()) this.waitForRoom();
     if (this.journal.usedBytes > this.journal.sizeBytes / 2) this.requestCheckpoint();
     if (space.pendingIsLarge) this.requestCheckpoint();
