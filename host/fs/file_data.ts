@@ -3,7 +3,7 @@
  * and removal are left to. Blocks that were written lie in the data pool until the write-back has put them into extents;
  * reads see them first.
  */
-import { EFBIG, EINVAL, EIO, ENOSPC, ENXIO, EPERM, EROFS, ESTALE } from "../base/errno.ts";
+import { EFBIG, EINVAL, ENOSPC, ENXIO, EPERM, EROFS, ESTALE } from "../base/errno.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import type { Done } from "../device/device.ts";

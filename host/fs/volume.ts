@@ -188,7 +188,7 @@ function assemble(
   const writeback = new Writeback({ store, pool: dataPool, extents, layout });
   const data = new FileData({ store, pool: dataPool, extents, writeback, layout });
   const namespace = new Namespace({ store, core, clock, layout, hooks: data, readOnly });
-  data.reaper.reapItems = (ino) => namespace.reapStep(ino);
+  data.reaper.reapItems = (ino) => namespace.removal.reapStep(ino);
   const getAttributes = namespace.getAttributes.bind(namespace);
   const accessTimes = new AccessTimes({ store, layout, getAttributes });
   return { store, data, writeback, namespace, dataPool, accessTimes };
@@ -404,7 +404,7 @@ export function* mountVolume(
     }
   }
   if (!readOnly) {
-    const orphans = yield* retrying(() => namespace.orphans());
+    const orphans = yield* retrying(() => namespace.removal.orphans());
     for (const ino of orphans) data.reap(ino);
     checkpointer.start();
   }

@@ -49,7 +49,7 @@ export class VolumeFileSystem implements FileSystem {
   }
 
   setAttributes(ino: number, change: AttributeChange, out: Attributes): number {
-    const status = this.#names.setAttributes(ino, change, out);
+    const status = this.#names.attributes.setAttributes(ino, change, out);
     if (status < 0) return status;
     if ((change.set & (SET_ATIME | SET_ATIME_NOW)) !== 0) this.#accessTimes.drop(ino);
     this.#accessTimes.overlay(out);
@@ -63,7 +63,7 @@ export class VolumeFileSystem implements FileSystem {
     node: NewNode,
     out: Attributes,
   ): number {
-    return this.#names.makeNode(parent, nameAddress, nameLength, node, out);
+    return this.#names.making.makeNode(parent, nameAddress, nameLength, node, out);
   }
 
   makeDirectory(
@@ -73,7 +73,7 @@ export class VolumeFileSystem implements FileSystem {
     node: NewNode,
     out: Attributes,
   ): number {
-    return this.#names.makeDirectory(parent, nameAddress, nameLength, node, out);
+    return this.#names.making.makeDirectory(parent, nameAddress, nameLength, node, out);
   }
 
   makeSymlink(
@@ -85,7 +85,7 @@ export class VolumeFileSystem implements FileSystem {
     node: NewNode,
     out: Attributes,
   ): number {
-    return this.#names.makeSymlink(
+    return this.#names.making.makeSymlink(
       parent,
       nameAddress,
       nameLength,
@@ -97,7 +97,7 @@ export class VolumeFileSystem implements FileSystem {
   }
 
   makeUnnamed(parent: number, node: NewNode, out: Attributes): number {
-    return this.#names.makeUnnamed(parent, node, out);
+    return this.#names.making.makeUnnamed(parent, node, out);
   }
 
   link(
@@ -107,17 +107,17 @@ export class VolumeFileSystem implements FileSystem {
     nameLength: number,
     out: Attributes,
   ): number {
-    const status = this.#names.link(ino, newParent, nameAddress, nameLength, out);
+    const status = this.#names.making.link(ino, newParent, nameAddress, nameLength, out);
     if (status >= 0) this.#accessTimes.overlay(out);
     return status;
   }
 
   unlink(parent: number, nameAddress: number, nameLength: number): number {
-    return this.#names.unlink(parent, nameAddress, nameLength);
+    return this.#names.removal.unlink(parent, nameAddress, nameLength);
   }
 
   removeDirectory(parent: number, nameAddress: number, nameLength: number): number {
-    return this.#names.removeDirectory(parent, nameAddress, nameLength);
+    return this.#names.removal.removeDirectory(parent, nameAddress, nameLength);
   }
 
   rename(
@@ -129,7 +129,7 @@ export class VolumeFileSystem implements FileSystem {
     newNameLength: number,
     flags: number,
   ): number {
-    return this.#names.rename(
+    return this.#names.renaming.rename(
       parent,
       nameAddress,
       nameLength,
@@ -198,11 +198,11 @@ export class VolumeFileSystem implements FileSystem {
   }
 
   remember(ino: number, count: number): void {
-    this.#names.remember(ino, count);
+    this.#names.removal.remember(ino, count);
   }
 
   forget(ino: number, count: number): void {
-    this.#names.forget(ino, count);
+    this.#names.removal.forget(ino, count);
   }
 
   read(ino: number, offset: number, byteLength: number, done: (result: ReadResult) => void): void {
@@ -221,7 +221,7 @@ export class VolumeFileSystem implements FileSystem {
     keepTimes = false,
   ): number {
     if (killPrivileges) {
-      const status = this.#names.killPrivileges(ino);
+      const status = this.#names.attributes.killPrivileges(ino);
       if (status < 0) return status;
     }
     return this.#data.write(ino, offset, address, byteLength, keepTimes);
@@ -238,7 +238,7 @@ export class VolumeFileSystem implements FileSystem {
     keepTimes = false,
   ): number {
     if (killPrivileges) {
-      const status = this.#names.killPrivileges(ino);
+      const status = this.#names.attributes.killPrivileges(ino);
       if (status < 0) {
         this.#data.pool.give(runAddress, runBlocks);
         return status;
@@ -260,7 +260,7 @@ export class VolumeFileSystem implements FileSystem {
   }
 
   setFlags(ino: number, flags: number, project: number, out: Attributes): number {
-    return this.#names.setFlags(ino, flags, project, out);
+    return this.#names.attributes.setFlags(ino, flags, project, out);
   }
 
   copyRange(

@@ -211,7 +211,7 @@ export class Rig {
     const at = this.#put(name);
     return this.#inoOr(
       this.call(() =>
-        this.names.makeNode(parent, at, name.length, this.#made(mode, options), this.out),
+        this.names.making.makeNode(parent, at, name.length, this.#made(mode, options), this.out),
       ),
     );
   }
@@ -225,7 +225,13 @@ export class Rig {
     const at = this.#put(name);
     return this.#inoOr(
       this.call(() =>
-        this.names.makeDirectory(parent, at, name.length, this.#made(mode, options), this.out),
+        this.names.making.makeDirectory(
+          parent,
+          at,
+          name.length,
+          this.#made(mode, options),
+          this.out,
+        ),
       ),
     );
   }
@@ -235,7 +241,7 @@ export class Rig {
     const to = this.#put(target, 1);
     return this.#inoOr(
       this.call(() =>
-        this.names.makeSymlink(
+        this.names.making.makeSymlink(
           parent,
           at,
           name.length,
@@ -250,30 +256,30 @@ export class Rig {
 
   unnamed(parent: number, mode = 0o600): number {
     return this.#inoOr(
-      this.call(() => this.names.makeUnnamed(parent, this.#made(mode, {}), this.out)),
+      this.call(() => this.names.making.makeUnnamed(parent, this.#made(mode, {}), this.out)),
     );
   }
 
   link(ino: number, parent: number, name: string): number {
     const at = this.#put(name);
-    return this.call(() => this.names.link(ino, parent, at, name.length, this.out));
+    return this.call(() => this.names.making.link(ino, parent, at, name.length, this.out));
   }
 
   unlink(parent: number, name: string): number {
     const at = this.#put(name);
-    return this.call(() => this.names.unlink(parent, at, name.length));
+    return this.call(() => this.names.removal.unlink(parent, at, name.length));
   }
 
   removeDirectory(parent: number, name: string): number {
     const at = this.#put(name);
-    return this.call(() => this.names.removeDirectory(parent, at, name.length));
+    return this.call(() => this.names.removal.removeDirectory(parent, at, name.length));
   }
 
   rename(parent: number, name: string, newParent: number, newName: string, flags = 0): number {
     const from = this.#put(name);
     const to = this.#put(newName, 1);
     return this.call(() =>
-      this.names.rename(parent, from, name.length, newParent, to, newName.length, flags),
+      this.names.renaming.rename(parent, from, name.length, newParent, to, newName.length, flags),
     );
   }
 
@@ -319,7 +325,7 @@ export class Rig {
 
   setAttributes(ino: number, change: Partial<AttributeChange>): number {
     Object.assign(this.change, new AttributeChange(), change);
-    return this.call(() => this.names.setAttributes(ino, this.change, this.out));
+    return this.call(() => this.names.attributes.setAttributes(ino, this.change, this.out));
   }
 
   setXattr(ino: number, name: string, value: Uint8Array, flags = 0): number {
@@ -351,11 +357,11 @@ export class Rig {
   }
 
   remember(ino: number, count = 1): void {
-    this.names.remember(ino, count);
+    this.names.removal.remember(ino, count);
   }
 
   forget(ino: number, count = 1): void {
-    this.names.forget(ino, count);
+    this.names.removal.forget(ino, count);
   }
 
   /** Frees what was handed over to be reaped. Returns how many transactions it took. */
@@ -364,7 +370,7 @@ export class Rig {
     for (const ino of this.hooks.reaped.splice(0)) {
       for (let done = false; !done; steps++) {
         this.call(() => {
-          done = this.names.reapStep(ino);
+          done = this.names.removal.reapStep(ino);
           return 0;
         });
       }
@@ -375,7 +381,7 @@ export class Rig {
   orphans(): number[] {
     let found: number[] = [];
     this.call(() => {
-      found = this.names.orphans();
+      found = this.names.removal.orphans();
       return 0;
     });
     return found;

@@ -531,7 +531,7 @@ t.test("privileges go with the owner, with a write, and with the size", (t) => {
   }
   const written = file("written", 0o6745);
   t.equal(
-    rig.call(() => rig.names.killPrivileges(written)),
+    rig.call(() => rig.names.attributes.killPrivileges(written)),
     0,
   );
   t.equal(rig.stat(written).mode, 0o102745, "set-group-id without group execution means locking");
@@ -539,12 +539,12 @@ t.test("privileges go with the owner, with a write, and with the size", (t) => {
   const plain = rig.file(ROOT_INO, "plain");
   const commits = rig.store.commits;
   t.equal(
-    rig.call(() => rig.names.killPrivileges(plain)),
+    rig.call(() => rig.names.attributes.killPrivileges(plain)),
     0,
   );
   t.equal(rig.store.commits, commits, "nothing to drop is no change");
   t.equal(
-    rig.call(() => rig.names.killPrivileges(NOWHERE)),
+    rig.call(() => rig.names.attributes.killPrivileges(NOWHERE)),
     -ESTALE,
   );
   const truncated = file("by root", 0o6755);
