@@ -23,6 +23,7 @@ import { LINKS_MAX, type NameParts } from "./name_parts.ts";
 const SYMLINK_BYTES_MAX = 4095;
 /** What makeNode makes: regular file, FIFO, character and block device, socket. */
 const NODE_TYPES: ReadonlySet<number> = new Set([S_IFREG, 0o010000, S_IFCHR, 0o060000, 0o140000]);
+
 export class NameMaking {
   readonly #parts: NameParts;
   readonly #store: ItemStore;

@@ -18,6 +18,7 @@ import type { NameParts } from "./name_parts.ts";
 import type { ReferenceTable } from "./reference_table.ts";
 
 const REAP_ITEMS = 64;
+
 export class NameRemoval {
   readonly #parts: NameParts;
   readonly #store: ItemStore;

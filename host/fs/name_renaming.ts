@@ -23,6 +23,7 @@ import type { NameRemoval } from "./name_removal.ts";
 
 /** Directories deeper than this are refused as new parents of directories: bounds the walk to the root. */
 const DEPTH_MAX = 1_000_000;
+
 export class NameRenaming {
   readonly #parts: NameParts;
   readonly #store: ItemStore;

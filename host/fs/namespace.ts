@@ -13,7 +13,6 @@ import { INODE_NLINK, INODE_PARENT } from "../format/inode.ts";
 import { ITEM_INODE, ITEM_SYMLINK } from "../format/key.ts";
 import type { ItemStore } from "../store/item_store.ts";
 import type { AclStore } from "./acl_store.ts";
-import type { DataHooks } from "./data_hooks.ts";
 import type { Directory } from "./directory.ts";
 import { type Attributes, type DirectorySink, ROOT_INO, XATTR_KILL_SETGID } from "./file_system.ts";
 import { fixedProblem } from "./inode_flags.ts";
@@ -29,7 +28,6 @@ export class Namespace {
   readonly #parts: NameParts;
   readonly #store: ItemStore;
   readonly #core: Core;
-  readonly #hooks: DataHooks;
   readonly #inodes: InodeStore;
   readonly #directory: Directory;
   readonly #xattrs: Xattrs;
@@ -44,7 +42,6 @@ export class Namespace {
     this.#parts = parts;
     this.#store = parts.store;
     this.#core = parts.core;
-    this.#hooks = parts.hooks;
     this.#inodes = parts.inodes;
     this.#directory = parts.directory;
     this.#xattrs = parts.xattrs;
