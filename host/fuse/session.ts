@@ -39,9 +39,10 @@ import { Attributes, type FileSystem, type ReadResult } from "../fs/file_system.
 import { fixedProblem } from "../fs/inode_flags.ts";
 import { type Libc, libc } from "../reactor/libc.ts";
 import type { Reactor, Source } from "../reactor/reactor.ts";
-import { Dispatcher, type Later, NO_REPLY, SLOT_BLOCKS } from "./dispatch.ts";
+import { Dispatcher } from "./dispatch.ts";
 import { isImmutableFile } from "./file_flags.ts";
 import { Invalidator } from "./invalidate.ts";
+import { type Later, NO_REPLY, SLOT_BLOCKS } from "./later.ts";
 import {
   type MountChoices,
   type MountedChannel,
