@@ -2,7 +2,7 @@
  * What npm scripts start with: plain JavaScript, because on a fresh clone there is no compiler yet. Installs what
  * package-lock.json names when node_modules is missing or older, builds, and then runs a task in this same process.
  *
- *   node .bootstrap.mjs start|test|test:deno|test:e2e|sim|fuzz|bench [ARGUMENTS]
+ *   node .bootstrap.mjs start|test|test:deno|test:e2e|test:programs|sim|fuzz|bench [ARGUMENTS]
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
@@ -63,6 +63,13 @@ switch (task) {
     break;
   case "test:e2e":
     await runBuilt("test/support/run.js", ["e2e", ...args]);
+    break;
+  case "test:programs":
+    process.env.TEST_TIMEOUT_S ??= "1800";
+    await runBuilt(
+      "test/support/run.js",
+      args.length > 0 ? args.map((name) => `programs/${name}`) : ["programs"],
+    );
     break;
   case "test:deno":
     await runBuilt("test/support/run.js", ["library/deno_run", ...args]);

@@ -2,7 +2,7 @@
  * Runs test files and ends with one line, `N passed, N failed`. Each file runs in a process of its own (tap prints TAP
  * when it is run by node), at most two at a time; a file that prints no result, dies or takes too long has failed.
  *
- *   node build/test/support/run.js [KIND | KIND/SUBJECT …]      all kinds but bench and fuzz by default
+ *   node build/test/support/run.js [KIND | KIND/SUBJECT …]      all kinds but bench, fuzz and programs by default
  *
  * Counted are test points at the leaves; the summary of a subtest is not counted again. Skipped ones are listed with
  * their reasons and are neither passed nor failed.
@@ -16,6 +16,8 @@ import { TapCounter } from "./tap_counter.ts";
 
 const TESTS = join(dirname(fileURLToPath(import.meta.url)), "..");
 const NOT_TESTS = ["bench", "fuzz", "support"];
+/** Run only when asked for: they take long, and install what they need. */
+const ON_REQUEST = ["programs"];
 const FILE_MS_MAX = Number(process.env["TEST_TIMEOUT_S"] ?? 900) * 1000;
 const JOBS = Math.max(1, Math.min(2, availableParallelism()));
 const OUTPUT_BYTES_SHOWN = 16_000;
@@ -35,7 +37,11 @@ function testFiles(wanted: readonly string[]): string[] {
   return readdirSync(TESTS, { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".test.js"))
     .filter((file) => !NOT_TESTS.includes(file.split("/")[0] ?? ""))
-    .filter((file) => wanted.length === 0 || wanted.some((prefix) => file.startsWith(prefix)))
+    .filter((file) =>
+      wanted.length === 0
+        ? !ON_REQUEST.includes(file.split("/")[0] ?? "")
+        : wanted.some((prefix) => file.startsWith(prefix)),
+    )
     .sort();
 }
 
