@@ -41,7 +41,7 @@ export async function clone(invocation: Invocation, output: Output): Promise<Exi
     const why = `${dirname(target)} does not exist`;
     throw new CliError({ exitCode: ExitCode.notFound, what, why });
   }
-  const mounted = ownMounts().some(({ mountPoint }) => statusOf(mountPoint)?.dev === from.dev);
+  const mounted = ownMounts().some(({ device }) => device === from.dev);
   if (!mounted || folder.dev !== from.dev) {
     throw new CliError({
       exitCode: ExitCode.failed,

@@ -8,6 +8,8 @@ export const FILE_SYSTEM_TYPE = "fuse.dynamicfs";
 
 export interface MountEntry {
   readonly mountPoint: string;
+  /** As st_dev of what is on it. Whether a mount is the one of a file is seen by this: another may be hung or stale. */
+  readonly device: number;
   readonly type: string;
   readonly source: string;
   readonly readOnly: boolean;
@@ -19,10 +21,11 @@ export interface MountEntry {
 
 /** All mounts, in order: a later one covers an earlier one on the same directory. */
 export function readMounts(text?: string): MountEntry[] {
-  return readMountInfo(text).map(({ mountpoint, type, source, options }) => {
+  return readMountInfo(text).map(({ device, mountpoint, type, source, options }) => {
     const user = options.find((option) => option.startsWith("user_id="));
     return {
       mountPoint: mountpoint,
+      device: deviceNumber(device),
       type,
       source,
       readOnly: options.includes("ro"),
@@ -30,6 +33,14 @@ export function readMounts(text?: string): MountEntry[] {
       uid: user === undefined ? null : Number(user.slice("user_id=".length)),
     };
   });
+}
+
+/** st_dev of "major:minor", by makedev(3) of glibc. */
+function deviceNumber(text: string): number {
+  const [major = 0, minor = 0] = text.split(":").map(Number);
+  const low = (minor & 0xff) | ((major & 0xfff) << 8);
+  // The upper bits by multiplication: a shift has only 32 of them.
+  return low + (minor >>> 8) * 2 ** 20 + (major >>> 12) * 2 ** 44;
 }
 
 /** Our mounts. */

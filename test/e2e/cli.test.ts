@@ -182,6 +182,9 @@ t.test("however the mount goes away, the daemon ends cleanly", { skip }, async (
   await once(killed, "exit");
   t.match(sandbox.run("mounts", "-H").out, /\tstale\t/);
   t.equal(sandbox.run("status", "end").code, 8, "a stale mount point");
+  t.equal(sandbox.run("mount", "a.img", "mnt").code, 0, "beside it");
+  t.equal(sandbox.run("clone", "mnt/copy", "mnt/beside").code, 0, "nor is a clone told of it");
+  t.equal(sandbox.run("umount", "mnt").code, 0);
   t.equal(sandbox.run("mount", "end.img", "end").code, 0, "is cleaned by the next mount");
   t.equal(readFileSync(sandbox.path("end/SIGTERM"), "utf8"), "SIGTERM");
   t.equal(sandbox.run("umount", "end").code, 0);

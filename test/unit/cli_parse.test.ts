@@ -187,6 +187,7 @@ t.test("mountinfo is read as the kernel writes it", async (t) => {
   ].join("\n");
   t.same(readMounts(text)[1], {
     mountPoint: "/mnt/a b",
+    device: 50,
     type: "fuse.dynamicfs",
     source: "/srv/x\\y.img",
     readOnly: false,
@@ -194,6 +195,10 @@ t.test("mountinfo is read as the kernel writes it", async (t) => {
     uid: 1000,
   });
   t.equal(readMounts(text)[0]?.uid, null);
+  t.equal(readMounts(text)[0]?.device, 98 * 256);
+  // makedev(3): bits 0 to 7 and 20 on are the minor number's, 8 to 19 and 44 on the major's.
+  const large = text.replace("0:50", "4097:1048575");
+  t.equal(readMounts(large)[1]?.device, 2 ** 44 + 256 + 255 + 4095 * 2 ** 20);
 });
 
 t.test("control requests are checked, lines are bounded", async (t) => {
