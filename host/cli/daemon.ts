@@ -8,7 +8,7 @@
 import { closeSync, readdirSync, writeSync } from "node:fs";
 import { setPriority } from "node:os";
 import { setFlagsFromString } from "node:v8";
-import { MessageChannel, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { isDeno } from "../base/runtime.ts";
 import { wakeReactor } from "../reactor/uring_reactor.ts";
 import type { ErrorRecord } from "./cli_error.ts";
@@ -196,6 +196,7 @@ class DaemonControl {
       profileDirectory: process.env["DYNAMICFS_CPU_PROF"] || null,
       port: port2,
     };
+    if (choices.transport === "fuse-native") return this.#runHere(settings, server, port1);
     prepareRuntime();
     const worker = new Worker(siblingModule("engine_worker"), {
       workerData: settings,
@@ -231,6 +232,33 @@ class DaemonControl {
         else reject(new Error("The engine's thread ended without a word"));
       });
     });
+  }
+
+  /** libfuse is served by this thread, see fuse_native_engine.ts. */
+  async #runHere(
+    settings: EngineSettings,
+    server: ControlServer,
+    port: MessagePort,
+  ): Promise<ErrorRecord | null> {
+    const { log } = this.#options;
+    const { runFuseNative } = await import("./fuse_native_engine.ts");
+    try {
+      return await runFuseNative(settings, {
+        log: (level, event, fields) => log.write(level, event, fields),
+        answer: (id, result) => this.#queries.get(id)?.(result),
+        mounted: async (pool) => {
+          this.#post = postTo(port, null);
+          await this.#onMounted(server, pool);
+        },
+      });
+    } finally {
+      port.close();
+      settings.port.close();
+    }
+  }
+
+  get #isServedHere(): boolean {
+    return this.#choices.transport === "fuse-native";
   }
 
   async #onMounted(server: ControlServer, pool: string): Promise<void> {
@@ -342,7 +370,7 @@ class DaemonControl {
     if (this.#unmounting && !lazy) return;
     this.#unmounting = true;
     try {
-      await detach(this.#options.mountPoint, { lazy });
+      await detach(this.#options.mountPoint, { lazy, servedHere: this.#isServedHere });
       this.#options.log.write("info", "detached", { lazy });
     } catch (error) {
       this.#unmounting = false;
@@ -377,7 +405,7 @@ class DaemonControl {
     const { log, mountPoint } = this.#options;
     if (mountAt(mountPoint)?.type !== FILE_SYSTEM_TYPE) return;
     try {
-      await detach(mountPoint, { lazy: true });
+      await detach(mountPoint, { lazy: true, servedHere: this.#isServedHere });
     } catch (error) {
       log.write("error", "detach-failed", { cause: error });
     }

@@ -11,9 +11,19 @@ import { ExitCode } from "./exit_codes.ts";
  *
  * @throws {CliError} EBUSY when somebody uses the directory.
  */
-export async function detach(mountPoint: string, { lazy }: { lazy: boolean }): Promise<void> {
+export async function detach(
+  mountPoint: string,
+  {
+    lazy,
+    servedHere = false,
+  }: {
+    readonly lazy: boolean;
+    /** This thread answers the kernel: it must not be in the system call that the kernel asks something for. */
+    readonly servedHere?: boolean;
+  },
+): Promise<void> {
   const root = process.geteuid?.() === 0;
-  if (root && lazy) {
+  if (root && lazy && !servedHere) {
     const result = libcIfAvailable()?.umount(mountPoint, MNT_DETACH);
     if (result === 0 || result === -EINVAL) return;
     if (result !== undefined) throw failure(mountPoint, errnoName(result), false);

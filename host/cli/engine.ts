@@ -22,6 +22,8 @@ export interface EngineOptions {
   readonly readOnly: boolean;
   /** Make image files whose size the spec tells. */
   readonly create?: boolean;
+  /** Leave the thread to the runtime's event loop. */
+  readonly portable?: boolean;
   readonly log: Environment["log"];
 }
 
@@ -36,7 +38,8 @@ export interface Engine {
 /** @throws {FsError} When a device cannot be opened; those before it are closed again. */
 export function openEngine(options: EngineOptions): Engine {
   const core = loadCore({ memoryPages: memoryPagesFor(options.memoryBytes) });
-  const reactor = openReactor(core, options.log);
+  const reactor =
+    options.portable === true ? new PortableReactor(core) : openReactor(core, options.log);
   const devices: Device[] = [];
   const close = (): void => {
     for (const device of devices) device.close();

@@ -11,7 +11,13 @@ import { ExitCode } from "./exit_codes.ts";
 import type { Invocation } from "./invocation.ts";
 import { Log, openLog } from "./log.ts";
 import type { MountChoices } from "./mount_options.ts";
-import { formatMountOptions, isRemount, parseMountOptions } from "./mount_options.ts";
+import {
+  checkTransport,
+  formatMountOptions,
+  isRemount,
+  parseMountOptions,
+  transportOf,
+} from "./mount_options.ts";
 import { canonicalMountPoint, FILE_SYSTEM_TYPE, isStale, mountAt } from "./mount_table.ts";
 import type { Output } from "./output.ts";
 import { programCommand } from "./program.ts";
@@ -26,10 +32,14 @@ export async function mount(invocation: Invocation, output: Output): Promise<Exi
     throw usageError("mount", `DEV is missing: ${usage}`, "dynamicfs mount --help");
   }
   const options = parseMountOptions(invocation.list("options"));
+  const transport = invocation.text("transport");
   const choices: MountChoices = {
     ...options,
     readOnly: options.readOnly || invocation.is("read-only"),
     memory: invocation.text("memory") ?? options.memory,
+    ...(transport === undefined
+      ? {}
+      : { transport: transportOf(transport, `--transport ${transport}`) }),
   };
   const devices = invocation.many("DEV");
   const directory = invocation.one("DIR");
@@ -171,6 +181,7 @@ function readOutcome(child: ChildProcess, pipe: Readable): Promise<ReadyOutcome 
 /** What can be refused before a daemon is started. */
 function checkChoices(devices: readonly string[], choices: MountChoices): void {
   memoryBytesOf(choices.memory ?? undefined);
+  checkTransport(choices);
   for (const device of devices) {
     const parsed = parseDeviceSpec(device);
     if (parsed.kind !== "path") continue;

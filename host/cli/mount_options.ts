@@ -29,7 +29,12 @@ export interface MountChoices {
   readonly source: string | null;
   /** As given, unparsed; null for the default. */
   readonly memory: string | null;
+  /** How the kernel is spoken to: by ourselves, or by libfuse 2. */
+  readonly transport: Transport;
 }
+
+export type Transport = "kernel" | "fuse-native";
+export const TRANSPORTS: readonly Transport[] = ["kernel", "fuse-native"];
 
 const DEFAULTS: MountChoices = {
   readOnly: false,
@@ -47,6 +52,7 @@ const DEFAULTS: MountChoices = {
   autoUnmount: false,
   source: null,
   memory: null,
+  transport: "kernel",
 };
 
 /** What a remount can change. */
@@ -70,6 +76,7 @@ export const OPTION_OF: Readonly<Partial<Record<keyof MountChoices, string>>> = 
   autoUnmount: "auto_unmount",
   source: "fsname",
   memory: "memory",
+  transport: "transport",
 };
 
 /** For mount(8), fstab(5) and systemd, not for a file system; or what holds anyway. */
@@ -144,6 +151,7 @@ const WITH_VALUE = [
   "fsname",
   "subtype",
   "memory",
+  "transport",
 ] as const;
 
 export interface ParseMountOptions {
@@ -229,8 +237,39 @@ function withValue(
       return { source: value };
     case "memory":
       return { memory: value };
+    case "transport":
+      return { transport: transportOf(value, `-o transport=${value}`) };
     case "subtype":
       return {};
+  }
+}
+
+/** @throws {CliError} Exit code 2 for another one. */
+export function transportOf(value: string, what: string): Transport {
+  const known = TRANSPORTS.find((each) => each === value);
+  if (known !== undefined) return known;
+  throw usageError(what, `there are ${TRANSPORTS.join(" and ")}`);
+}
+
+/**
+ * Refuses what a mount by libfuse 2 would do wrong.
+ *
+ * @throws {CliError} Exit code 2, with the reason.
+ */
+export function checkTransport(choices: MountChoices): void {
+  if (choices.transport === "kernel") return;
+  const refuse = (option: string, why: string): never => {
+    throw usageError(`--transport ${choices.transport} with -o ${option}`, why);
+  };
+  if (choices.allowOther) {
+    refuse("allow_other", "fuse-native does not tell who asks, so new files would not be theirs");
+  }
+  if (choices.sync) refuse("sync", "only the kernel transport does it");
+  if (choices.dirSync) refuse("dirsync", "only the kernel transport does it");
+  if (choices.uid !== null) refuse("uid", "only the kernel transport does it");
+  if (choices.gid !== null) refuse("gid", "only the kernel transport does it");
+  if (choices.fileMask !== 0 || choices.directoryMask !== 0) {
+    refuse("umask", "only the kernel transport does it");
   }
 }
 
@@ -272,13 +311,14 @@ export function formatMountOptions(choices: Partial<MountChoices>): string {
   add(choices.dirSync, "dirsync", "nodirsync");
   add(choices.allowOther, "allow_other", null);
   add(choices.autoUnmount, "auto_unmount", null);
-  const { uid, gid, fileMask, directoryMask, source, memory } = choices;
+  const { uid, gid, fileMask, directoryMask, source, memory, transport } = choices;
   if (uid != null) options.push(`uid=${uid}`);
   if (gid != null) options.push(`gid=${gid}`);
   if (fileMask !== undefined) options.push(`fmask=${fileMask.toString(8)}`);
   if (directoryMask !== undefined) options.push(`dmask=${directoryMask.toString(8)}`);
   if (source != null) options.push(`fsname=${source}`);
   if (memory != null) options.push(`memory=${memory}`);
+  if (transport !== undefined && transport !== "kernel") options.push(`transport=${transport}`);
   return options.join(",");
 }
 

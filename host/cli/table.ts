@@ -102,6 +102,14 @@ const OPTIONS: Flag = {
   summary: "Mount options, separated by commas: ro, umask=022, memory=512M …",
 };
 
+const TRANSPORT: Flag = {
+  name: "transport",
+  kind: "text",
+  value: "KIND",
+  environment: true,
+  summary: "How to reach the kernel: kernel (default), or fuse-native (libfuse 2, does less)",
+};
+
 const DEVICES = {
   name: "DEV",
   many: true,
@@ -166,6 +174,7 @@ export const COMMANDS: readonly Command[] = [
         kind: "boolean",
         summary: "Serve in this process, log to stderr, unmount on Ctrl-C",
       },
+      TRANSPORT,
       MEMORY,
       READ_ONLY,
       LOG,
