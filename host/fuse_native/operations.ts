@@ -9,7 +9,8 @@
  *
  * Files that are removed while open. libfuse 2 renames them to `.fuse_hidden` and two numbers, and removes that when
  * they are closed. Here such a rename removes the name at once and keeps the file for its open handles: nothing is
- * listed, link counts are true, and a crash leaves nothing behind. The second number counts up by one for each, so
+ * listed, link counts are true, and a crash leaves nothing behind. (When their directory is removed too, libfuse has no
+ * path for them any more, and answers ENOENT itself.) The second number counts up by one for each, so
  * another's rename to such a name is a rename.
  */
 import { Buffer } from "node:buffer";
@@ -283,17 +284,9 @@ export class Operations {
   }
 
   rmdir(path: string): Promise<number> {
-    return this.#in("rmdir", path, (parent, name, length) => {
-      const ino = this.#step(parent, this.#text);
-      if (ino > 0 && this.#isHoldingHidden(ino)) return -EBUSY;
-      return done(this.#fs.removeDirectory(parent, name, length));
-    });
-  }
-
-  /** Whether files that were removed from it are open: libfuse finds them by its path alone. */
-  #isHoldingHidden(directory: number): boolean {
-    for (const key of this.#hidden.keys()) if (key.startsWith(`${directory}/`)) return true;
-    return false;
+    return this.#in("rmdir", path, (parent, name, length) =>
+      done(this.#fs.removeDirectory(parent, name, length)),
+    );
   }
 
   rename(from: string, to: string): Promise<number> {
@@ -324,7 +317,6 @@ export class Operations {
       }
       // What was removed while open has no name to be moved.
       if (this.#hidden.has(`${parent}/${text}`)) return -EPERM;
-      if (replaced > 0 && this.#isHoldingHidden(replaced)) return -EBUSY;
       return done(
         this.#fs.rename(
           parent,
@@ -416,7 +408,15 @@ export class Operations {
     this.#handles.delete(handle);
     const left = (this.#opened.get(ino) ?? 1) - 1;
     if (left > 0) this.#opened.set(ino, left);
-    else this.#opened.delete(ino);
+    else {
+      this.#opened.delete(ino);
+      // libfuse removes a hidden name after this, but not if its directory is gone.
+      for (const [key, hidden] of this.#hidden) {
+        if (hidden !== ino) continue;
+        this.#hidden.delete(key);
+        await this.#calls.forget(ino);
+      }
+    }
     await this.#calls.forget(ino);
     return 0;
   }
