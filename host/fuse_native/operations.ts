@@ -165,14 +165,23 @@ export class Operations {
     return this.#handles.get(handle)?.ino ?? -EBADF;
   }
 
-  #stat(): Uint32Array | number {
-    return fitsStat(this.#out) ? encodeStat(this.#out) : -EOVERFLOW;
+  #stat(path: string): Uint32Array | number {
+    if (!fitsStat(this.#out)) return -EOVERFLOW;
+    const stat = encodeStat(this.#out);
+    // libfuse takes one off for the hidden name that it believes to be there.
+    if (this.#isHidden(path)) stat[6] = this.#out.nlink + 1;
+    return stat;
+  }
+
+  #isHidden(path: string): boolean {
+    if (!HIDDEN.test(path.slice(path.lastIndexOf("/") + 1))) return false;
+    return [...this.#hidden.values()].includes(this.#out.ino);
   }
 
   async getattr(path: string): Promise<Uint32Array> {
     let stat: Uint32Array | number = -EIO;
     await this.#at("stat", path, () => {
-      stat = this.#stat();
+      stat = this.#stat(path);
       return typeof stat === "number" ? stat : 0;
     });
     return stat as unknown as Uint32Array;
@@ -185,7 +194,7 @@ export class Operations {
     await this.#call("fstat", () => {
       const status = this.#fs.getAttributes(ino, this.#out);
       if (status < 0) return status;
-      stat = this.#stat();
+      stat = this.#stat(path);
       return typeof stat === "number" ? stat : 0;
     });
     return stat as unknown as Uint32Array;

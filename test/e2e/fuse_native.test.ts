@@ -2,12 +2,36 @@
  * Mounts by libfuse 2 (--transport fuse-native): the cases of test/posix but those it cannot express, each by its name
  * and with the reason; what it writes is read by the kernel transport afterwards; and what it would do wrong is refused.
  */
-import { mkdirSync, rmSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { loadFuseNative } from "../../host/fuse_native/load.ts";
 import { GROUPS } from "../posix/groups.ts";
-import { mountImpossible, programsMissing, withMount } from "../support/mount.ts";
+import { delay, Mounted, mountImpossible, programsMissing, withMount } from "../support/mount.ts";
+import { code, mknod, setxattr, utimensat } from "../support/posix_case.ts";
 
 t.setTimeout(900_000);
 
@@ -115,3 +139,183 @@ async function runAll(t: Test, directory: string): Promise<void> {
   }
   t.strictSame([...unused], [], "every exception is of a case");
 }
+
+const AT = [2 ** 31 - 3, 2 ** 32 - 3, 2 ** 40 + 1];
+const BEFORE = { s: -1n, ns: 0n };
+
+/** What the kernel transport and this one must tell alike of every object. */
+function told(directory: string): string[] {
+  return readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .sort()
+    .map((name) => {
+      const path = join(directory, name);
+      const { mode, uid, gid, nlink, ino, size, rdev, mtimeMs } = lstatSync(path);
+      const isFile = (mode & 0o170000) === 0o100000;
+      const content = isFile && size < 2 ** 30 ? hashOf(readFileSync(path)) : "";
+      const link = (mode & 0o170000) === 0o120000 ? readlinkSync(path) : "";
+      const time = Math.floor(mtimeMs);
+      return [name, mode, uid, gid, nlink, ino, size, rdev, time, content, link].join(" ");
+    });
+}
+
+function hashOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** A tree with one of everything. */
+function makeTree(directory: string): void {
+  const path = (name: string): string => join(directory, name);
+  mkdirSync(path("a/b"), { recursive: true });
+  for (const size of [0, 1, 2049, 4096, 200_000, 3_000_001]) {
+    writeFileSync(path(`a/${size}`), Buffer.alloc(size, `${size}\n`));
+  }
+  linkSync(path("a/4096"), path("a/b/second"));
+  symlinkSync("../nowhere/\u00fc", path("a/b/link"));
+  mknod(path("a/null"), 0o020644, 0x103);
+  mknod(path("a/fifo"), 0o010600, 0);
+  chownSync(path("a/1"), 1234, 2 ** 32 - 2);
+  chmodSync(path("a/2049"), 0o4751);
+  utimesSync(path("a/1"), 1_000_000_000.123, 1_100_000_000.456);
+  chmodSync(path("a/b"), 0o1777);
+  const fd = openSync(path("far"), "w+");
+  for (const at of AT) writeSync(fd, "across", at);
+  closeSync(fd);
+}
+
+t.test("what it wrote is read by the kernel transport, and the other way", { skip }, async (t) => {
+  const settings = { size: "1G", options: OPTIONS };
+  await withMount(settings, async (mounted) => {
+    makeTree(mounted.directory);
+    const again = { atime: 1_000_000_000_123, mtime: 1_100_000_000_456 };
+    const times = (): unknown => {
+      const { atimeMs, mtimeMs } = lstatSync(mounted.path("a/1"));
+      return { atime: atimeMs, mtime: mtimeMs };
+    };
+    t.same(times(), again, "both times of a utimens");
+    const first = told(mounted.directory);
+    t.equal(first.length, 13);
+    await mounted.umount();
+    t.match(mounted.fsck(), { code: 0 }, "fsck is clean");
+
+    settings.options = "rw";
+    await mounted.mount();
+    t.same(told(mounted.directory), first, "the kernel transport tells the same");
+    t.same(
+      acrossAt(mounted.path("far")),
+      AT.map(() => "\0across"),
+    );
+    makeTree(`${mounted.directory}/a/b`);
+    const second = told(mounted.directory);
+    await mounted.umount();
+
+    settings.options = OPTIONS;
+    await mounted.mount();
+    t.same(told(mounted.directory), second, "and back");
+    t.same(
+      acrossAt(mounted.path("a/b/far")),
+      AT.map(() => "\0across"),
+    );
+    await mounted.umount();
+    t.match(mounted.fsck(), { code: 0 }, "fsck is clean");
+  });
+});
+
+/** What is at and around 2 GiB, 4 GiB and 1 TiB. */
+function acrossAt(path: string): string[] {
+  const fd = openSync(path, "r");
+  try {
+    return AT.map((at) => {
+      const bytes = Buffer.alloc(7);
+      readSync(fd, bytes, 0, 7, at - 1);
+      return bytes.toString("latin1");
+    });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+t.test("files that are removed while open", { skip }, async (t) => {
+  await withMount({ size: "256M", options: OPTIONS }, async (mounted) => {
+    const path = mounted.path("open");
+    writeFileSync(path, "kept");
+    linkSync(path, mounted.path("other"));
+    const fd = openSync(path, "r+");
+    unlinkSync(path);
+    t.same(readdirSync(mounted.directory), ["other"], "nothing is listed of it");
+    t.equal(fstatSync(fd).nlink, 1);
+    unlinkSync(mounted.path("other"));
+    t.equal(fstatSync(fd).nlink, 0);
+    writeSync(fd, "K", 0);
+    t.equal(readFileSync(`/proc/self/fd/${fd}`, "utf8"), "Kept");
+    t.comment("a name like those that libfuse makes is a name");
+    const hidden = mounted.path(".fuse_hidden0000000200000fff");
+    writeFileSync(mounted.path("mine"), "mine");
+    const own = openSync(mounted.path("mine"), "r");
+    renameSync(mounted.path("mine"), hidden);
+    t.equal(readFileSync(hidden, "utf8"), "mine");
+    closeSync(own);
+    t.equal(readFileSync(hidden, "utf8"), "mine");
+    await mounted.kill9();
+    closeSync(fd);
+    await mounted.mount();
+    await mounted.umount();
+    t.match(mounted.fsck(), { code: 0 }, "a crash with such files leaves nothing behind");
+  });
+});
+
+t.test("a lazy unmount serves until the last file is closed", { skip }, async (t) => {
+  const mounted = new Mounted({ size: "256M", options: OPTIONS });
+  t.teardown(() => mounted.close());
+  mounted.create();
+  await mounted.mount();
+  const daemon = mounted.pid;
+  const fd = openSync(mounted.path("late"), "w");
+  const outcome = mounted.sandbox.run("umount", "--lazy", mounted.directory);
+  t.match(outcome, { code: 0 });
+  writeSync(fd, "after the unmount");
+  closeSync(fd);
+  while (existsSync(`/proc/${daemon}/exe`)) await delay(10);
+  await mounted.mount().catch(() => {});
+  t.equal(readFileSync(mounted.path("late"), "utf8"), "after the unmount");
+  await mounted.umount();
+  t.match(mounted.fsck(), { code: 0 });
+});
+
+t.test("what it would do wrong is refused", { skip }, async (t) => {
+  await withMount({ size: "256M", options: OPTIONS }, async (mounted) => {
+    const remount = mounted.sandbox.run("mount", "-o", "remount,ro", mounted.directory);
+    t.match(remount, { code: 12, err: /unmount, and mount again/ });
+    t.match(mounted.sandbox.run("status", mounted.directory), { code: 0, out: /ONLINE/ });
+    const file = mounted.path("a");
+    writeFileSync(file, "x");
+    const acl = setxattr(file, "system.posix_acl_access", Buffer.from("02000000", "hex"));
+    t.equal(acl, -95, "ACLs: EOPNOTSUPP");
+    t.equal(utimensat(file, BEFORE, BEFORE), -75, "times before 1970: EOVERFLOW");
+    t.equal(
+      code(() => writeFileSync(Buffer.from(`${file}\xff`, "latin1"), "")),
+      "EILSEQ",
+      "names that are not UTF-8",
+    );
+    for (const option of ["allow_other", "uid=1", "umask=022", "sync", "dirsync"]) {
+      const options = `${OPTIONS},${option}`;
+      const result = mounted.sandbox.run("mount", "-o", options, mounted.image, mounted.outside);
+      t.match(result, { code: 2 }, option);
+    }
+    const other = ["--transport", "nfs", mounted.image, mounted.outside];
+    t.match(mounted.sandbox.run("mount", ...other), { code: 2, err: /kernel and fuse-native/ });
+    const nobody = spawnSync("ls", [mounted.directory], { uid: 65_534, encoding: "utf8" });
+    t.match(nobody.stderr, /Permission denied/, "others do not get in");
+  });
+});
+
+t.test("read-only", { skip }, async (t) => {
+  const settings = { size: "256M", options: OPTIONS };
+  await withMount(settings, async (mounted) => {
+    writeFileSync(mounted.path("a"), "x");
+    await mounted.umount();
+    settings.options = `${OPTIONS},ro`;
+    await mounted.mount();
+    t.equal(readFileSync(mounted.path("a"), "utf8"), "x");
+    t.throws(() => writeFileSync(mounted.path("b"), ""), { code: "EROFS" });
+  });
+});
