@@ -31,6 +31,7 @@ import t, { type Test } from "tap";
 import { loadFuseNative } from "../../host/fuse_native/load.ts";
 import { GROUPS } from "../posix/groups.ts";
 import { delay, Mounted, mountImpossible, programsMissing, withMount } from "../support/mount.ts";
+import { OrdinaryUser, ordinaryUserImpossible, USER } from "../support/ordinary_user.ts";
 import { code, mknod, setxattr, utimensat } from "../support/posix_case.ts";
 
 t.setTimeout(900_000);
@@ -318,4 +319,34 @@ t.test("read-only", { skip }, async (t) => {
     t.equal(readFileSync(mounted.path("a"), "utf8"), "x");
     t.throws(() => writeFileSync(mounted.path("b"), ""), { code: "EROFS" });
   });
+});
+
+const userImpossible = skip || ordinaryUserImpossible() || programsMissing("fusermount");
+const made = userImpossible === false ? await OrdinaryUser.make() : userImpossible;
+const noUser = typeof made === "string" ? made : false;
+
+t.test("an ordinary user mounts, and what is made is theirs", { skip: noUser }, async (t) => {
+  const user = made as OrdinaryUser;
+  t.teardown(() => user.close());
+  t.match(user.run("pool", "create", "p", "a.img:256M"), { code: 0 });
+  user.shell("mkdir mnt");
+  const mounted = user.run("mount", "--json", "a.img", "mnt", "-o", OPTIONS);
+  t.match(mounted, { code: 0 });
+  const { pid } = JSON.parse(mounted.out) as { pid: number };
+  const shown = user.shell(`cd mnt && umask 027 && echo x > a && mkdir d && ln -s a l
+    stat -c '%u %g %a' a d l
+    chmod 0 a; cat a 2>&1 | grep -o 'Permission denied'
+    chmod 500 d; touch d/x 2>&1 | grep -o 'Permission denied'
+    chown 0 a 2>&1 | grep -o 'not permitted'`);
+  t.same(shown.trim().split("\n"), [
+    `${USER} ${USER} 640`,
+    `${USER} ${USER} 750`,
+    `${USER} ${USER} 777`,
+    "Permission denied",
+    "Permission denied",
+    "not permitted",
+  ]);
+  t.match(user.run("umount", "mnt"), { code: 0 });
+  while (existsSync(`/proc/${pid}/exe`)) await delay(10);
+  t.match(user.run("fsck", "a.img"), { code: 0 });
 });
