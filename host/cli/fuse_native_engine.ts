@@ -72,7 +72,7 @@ async function serve(
     const ended = new Promise<void>((resolve) => {
       session.onEnd(resolve);
       settings.port.on("message", (message: ToEngine) => {
-        if (message.type === "stop") resolve();
+        if (message.type === "stop") session.stop();
         else if (message.type === "query") {
           events.answer(message.id, message.what === "status" ? volume.status() : null);
         } else if (message.type === "remount") {

@@ -48,6 +48,8 @@ export class FuseNativeSession {
   readonly #fuse: FuseNative;
   #locals: Uint8Array | null = null;
   #descriptor = "";
+  /** Null unless mounted. */
+  #timer: NodeJS.Timeout | null = null;
   #onEnd: () => void = () => {};
 
   /** @throws {FsError} When the package cannot be used. */
@@ -92,14 +94,16 @@ export class FuseNativeSession {
       throw new FsError(EIO, "fuse-native/no-descriptor", "libfuse does not hold /dev/fuse");
     }
     this.#descriptor = own;
-    const timer = setInterval(() => {
-      if (fuseDescriptors().includes(this.#descriptor)) return;
-      clearInterval(timer);
-      this.#end();
+    this.#timer = setInterval(() => {
+      if (!fuseDescriptors().includes(this.#descriptor)) this.stop();
     }, LOOK_MS);
   }
 
-  #end(): void {
+  /** Ends the session; if the kernel still has the mount, what it asks from now on fails. */
+  stop(): void {
+    if (this.#timer === null) return;
+    clearInterval(this.#timer);
+    this.#timer = null;
     const thread = this.#fuse._thread;
     if (thread !== null) {
       this.#package.binding.fuse_native_unmount(this.#settings.mountPoint, thread);
