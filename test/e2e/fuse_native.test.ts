@@ -52,10 +52,12 @@ const NO_RENAME2 = "libfuse 2 has no flags of rename";
 const NO_SEEK = "libfuse 2 has no SEEK_HOLE: the kernel takes all for data";
 const NO_FALLOCATE = "fuse-native has no fallocate";
 const NO_IOCTL = "fuse-native has no ioctl";
+const NO_HANDLES = "libfuse 2's interface by path finds no file by its number";
 const NO_ACL = "libfuse 2 does not have the kernel keep ACLs, so they are refused";
 
 /** Cases whose name begins so, and why not. */
 const EXCEPTIONS: Readonly<Record<string, string>> = {
+  "special: a file handle opens its file by inode": NO_HANDLES,
   "names: any byte but / and NUL may be in a name": TEXT,
   "names: a directory that is open goes on being usable when it is removed": PATHLESS,
   "links: O_TMPFILE makes a file without a name": NO_TMPFILE,
