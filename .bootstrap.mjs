@@ -28,10 +28,11 @@ function npm(args) {
   else run("npm", args);
 }
 
-/** npm writes this file when it has installed all that the lock file names. */
+/** npm writes the mark when it has installed all that the lock file names. */
 function isInstalled() {
   const mark = "node_modules/.package-lock.json";
-  return existsSync(mark) && existsSync("node_modules/.bin/tsc");
+  if (!existsSync(mark) || !existsSync("node_modules/.bin/tsc")) return false;
+  return statSync(mark).mtimeMs >= statSync("package-lock.json").mtimeMs;
 }
 
 /** Runs a built module as if it had been given to node. */
