@@ -32,10 +32,15 @@ export async function withReference(
 export function provide(program: string, ...packages: string[]): string | false {
   const found = (): boolean => spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
   if (found()) return false;
-  if (process.geteuid?.() === 0) {
-    const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-    const line = `apt-get install -qqy ${packages.join(" ")} || { apt-get -qq update && apt-get install -qqy ${packages.join(" ")}; }`;
-    spawnSync("sh", ["-c", line], { env: environment, stdio: "ignore", timeout: 600_000 });
-  }
+  installPackages(...packages);
   return found() ? false : `${program} is not installed (package ${packages[0]})`;
+}
+
+/** Installs Debian packages if we may. */
+export function installPackages(...packages: string[]): void {
+  if (process.geteuid?.() !== 0) return;
+  const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  const install = `apt-get install -qqy ${packages.join(" ")}`;
+  const line = `${install} || { apt-get -qq update && ${install}; }`;
+  spawnSync("sh", ["-c", line], { env: environment, stdio: "ignore", timeout: 600_000 });
 }
