@@ -16,6 +16,7 @@
  * @module
  */
 export { FsError } from "./base/fs_error.ts";
+export type { QuotaKind, QuotaLimits, QuotaReport, QuotaSubject } from "./fs/quotas.ts";
 export type { VolumeStatus } from "./fs/volume.ts";
 export type { EncodingOption, PathLike, TimeLike } from "./library/arguments.ts";
 export type { BigIntOption } from "./library/attributes.ts";

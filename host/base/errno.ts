@@ -41,6 +41,7 @@ export const EOPNOTSUPP = 95;
 export const ETIMEDOUT = 110;
 export const ESTALE = 116;
 export const EUCLEAN = 117;
+export const EDQUOT = 122;
 
 const NAMES: Record<number, string> = {
   [EPERM]: "EPERM",
@@ -82,6 +83,7 @@ const NAMES: Record<number, string> = {
   [ETIMEDOUT]: "ETIMEDOUT",
   [ESTALE]: "ESTALE",
   [EUCLEAN]: "EUCLEAN",
+  [EDQUOT]: "EDQUOT",
 };
 
 /** The symbolic name of an error number, "E<n>" when it is not one of ours. */

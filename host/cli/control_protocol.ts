@@ -3,9 +3,10 @@
  * are part of the protocol: who breaks them is disconnected.
  */
 import type { ErrorRecord } from "./cli_error.ts";
+import type { QuotaChange } from "./quota_engine.ts";
 
 export interface ControlRequest {
-  readonly method: "ping" | "status" | "stats" | "unmount" | "remount";
+  readonly method: "ping" | "status" | "stats" | "unmount" | "remount" | "quota";
   /** For unmount: detach although the directory is in use. */
   readonly lazy?: boolean;
   /**
@@ -16,6 +17,8 @@ export interface ControlRequest {
   readonly stage?: "prepare" | "finish" | "undo";
   /** For remount: as after -o. */
   readonly options?: string;
+  /** For quota: limits to change; without it they are only listed. */
+  readonly quota?: QuotaChange;
 }
 
 export type ControlReply =
@@ -56,9 +59,23 @@ export function decodeRequest(line: string): ControlRequest | string {
       if (typeof options !== "string") return "options is not a string";
       if (stage !== "prepare" && stage !== "finish" && stage !== "undo") return "unknown stage";
       return { method, stage, options };
+    case "quota": {
+      const { quota } = value as Record<string, unknown>;
+      if (quota === undefined) return { method };
+      return isQuotaChange(quota) ? { method, quota } : "invalid quota";
+    }
     default:
       return "unknown method";
   }
+}
+
+function isQuotaChange(value: unknown): value is QuotaChange {
+  if (typeof value !== "object" || value === null) return false;
+  const { kind, id, bytes, files } = value as Record<string, unknown>;
+  const isLimit = (limit: unknown): boolean =>
+    limit === undefined || limit === null || Number.isSafeInteger(limit);
+  if (kind !== "user" && kind !== "group" && kind !== "project") return false;
+  return Number.isSafeInteger(id) && isLimit(bytes) && isLimit(files);
 }
 
 /** Cuts a stream into lines within a bound. */

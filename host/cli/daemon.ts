@@ -10,6 +10,7 @@ import { setPriority } from "node:os";
 import { setFlagsFromString } from "node:v8";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { isDeno } from "../base/runtime.ts";
+import type { QuotaReport } from "../fs/quotas.ts";
 import { wakeReactor } from "../reactor/uring_reactor.ts";
 import type { ErrorRecord } from "./cli_error.ts";
 import { CliError, toCliError, usageError } from "./cli_error.ts";
@@ -26,6 +27,7 @@ import { FILE_SYSTEM_TYPE, mountAt } from "./mount_table.ts";
 import { MountWatcher } from "./mount_watcher.ts";
 import type { Output } from "./output.ts";
 import { packageVersion, siblingModule } from "./program.ts";
+import type { QuotaAnswer, QuotaChange } from "./quota_engine.ts";
 import { controlPath, makeRuntimeDirectory } from "./runtime_paths.ts";
 import { memoryBytesOf } from "./sizes.ts";
 
@@ -286,6 +288,8 @@ class DaemonControl {
         return null;
       case "remount":
         return await this.#remount(request.stage ?? "prepare", request.options ?? "");
+      case "quota":
+        return await this.#quota(request.quota ?? null);
     }
   }
 
@@ -317,6 +321,20 @@ class DaemonControl {
     const change: EngineChange = { readOnly, noAtime, sync, dirSync };
     const error = await this.#ask((id) => ({ type: "remount", id, change }));
     if (error !== null) throw CliError.fromRecord(error as ErrorRecord);
+  }
+
+  async #quota(change: QuotaChange | null): Promise<readonly QuotaReport[]> {
+    const answer = await this.#ask((id) => ({ type: "quota", id, change }));
+    if (answer === null)
+      throw new CliError({
+        exitCode: ExitCode.busy,
+        what: "cannot get quotas",
+        why: "it is being unmounted",
+      });
+    const { error, ...result } = answer as QuotaAnswer;
+    if (error !== null) throw CliError.fromRecord(error);
+    if (change !== null) this.#options.log.write("info", "quota-set", { ...change });
+    return (result as { quotas: readonly QuotaReport[] }).quotas;
   }
 
   #report(): MountReport {

@@ -6,6 +6,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { ErrorRecord } from "./cli_error.ts";
 import type { LogFields, LogLevel } from "./log.ts";
 import type { MountChoices } from "./mount_options.ts";
+import type { QuotaChange } from "./quota_engine.ts";
 
 /** What the engine can change while it is mounted. */
 export type EngineChange = Partial<Pick<MountChoices, "readOnly" | "noAtime" | "sync" | "dirSync">>;
@@ -26,6 +27,8 @@ export type ToEngine =
   | { readonly type: "query"; readonly id: number; readonly what: "status" | "stats" }
   /** Answered with an error record or null. Read-only is answered when everything is on the devices. */
   | { readonly type: "remount"; readonly id: number; readonly change: EngineChange }
+  /** Answered with a QuotaAnswer. */
+  | { readonly type: "quota"; readonly id: number; readonly change: QuotaChange | null }
   /** The eventfd that was used before `moved` is not any more. */
   | { readonly type: "moved" }
   /** End although the kernel still has the mount: the last resort. */

@@ -24,6 +24,7 @@ import { openEngine } from "./engine.ts";
 import type { EngineChange, EngineSettings, FromEngine, ToEngine } from "./engine_messages.ts";
 import type { MountChoices } from "./mount_options.ts";
 import { ownMounts } from "./mount_table.ts";
+import { answerQuota } from "./quota_engine.ts";
 
 const BUSY_MS_MAX = 2000;
 const BUSY_STEP_MS = 50;
@@ -222,7 +223,11 @@ class EngineThread {
             ? this.#volume?.status()
             : (this.#session?.stats.toCounters() ?? null);
         this.#answer(message.id, result ?? null);
+        break;
       }
+      case "quota":
+        if (this.#volume === null) this.#answer(message.id, null);
+        else answerQuota(this.#volume, message.change, (it) => this.#answer(message.id, it));
     }
   }
 

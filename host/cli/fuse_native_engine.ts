@@ -14,6 +14,7 @@ import { type Engine, openEngine, runTask } from "./engine.ts";
 import type { EngineSettings, ToEngine } from "./engine_messages.ts";
 import type { LogFields, LogLevel } from "./log.ts";
 import type { MountChoices } from "./mount_options.ts";
+import { answerQuota } from "./quota_engine.ts";
 
 export interface FuseNativeEvents {
   log(level: LogLevel, event: string, fields: LogFields): void;
@@ -75,6 +76,8 @@ async function serve(
         if (message.type === "stop") session.stop();
         else if (message.type === "query") {
           events.answer(message.id, message.what === "status" ? volume.status() : null);
+        } else if (message.type === "quota") {
+          answerQuota(volume, message.change, (answer) => events.answer(message.id, answer));
         } else if (message.type === "remount") {
           const error = new FsError(
             EOPNOTSUPP,

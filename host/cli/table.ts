@@ -110,6 +110,12 @@ const TRANSPORT: Flag = {
   summary: "How to reach the kernel: kernel (default), or fuse-native (libfuse 2, does less)",
 };
 
+const QUOTA_PATH = {
+  name: "PATH",
+  complete: "mount",
+  summary: "A mount point, or anything below it",
+} as const;
+
 const DEVICES = {
   name: "DEV",
   many: true,
@@ -236,6 +242,46 @@ export const COMMANDS: readonly Command[] = [
       },
     ],
     load: async () => (await import("./clone.ts")).clone,
+  },
+  {
+    name: "quota list",
+    summary: "Show the quotas of a mounted pool, and what is used of them",
+    effect: "read",
+    schema: "dynamicfs.quota/1",
+    arguments: [QUOTA_PATH],
+    flags: [],
+    examples: [{ command: "dynamicfs quota list /mnt/tank", does: "a table" }],
+    load: async () => (await import("./quota.ts")).quotaList,
+  },
+  {
+    name: "quota set",
+    summary: "Limit what a user's, a group's or a project's files may take",
+    description: [
+      "Writes and new files beyond a limit fail with EDQUOT; what is there stays, and can be changed in place and removed.",
+      "A limit that is not given stays as it is; none takes it away. A new quota first counts what is there: until then it refuses nothing.",
+      "A project is a directory with all that is made in it: chattr -p ID +P DIR.",
+    ],
+    effect: "write",
+    schema: "dynamicfs.quota/1",
+    arguments: [QUOTA_PATH],
+    flags: [
+      { name: "user", kind: "text", value: "USER", summary: "For a user: a name or number" },
+      { name: "group", kind: "text", value: "GROUP", summary: "For a group: a name or number" },
+      { name: "project", kind: "text", value: "ID", summary: "For a project: its number" },
+      { name: "size", kind: "text", value: "SIZE", summary: "Bytes on disk: 10G, or none" },
+      { name: "files", kind: "text", value: "COUNT", summary: "Files of all types, or none" },
+    ],
+    examples: [
+      {
+        command: "dynamicfs quota set /mnt/tank --user alice --size 10G --files 100000",
+        does: "two limits for a user",
+      },
+      {
+        command: "dynamicfs quota set /mnt/tank --project 7 --size none --files none",
+        does: "no quota any more",
+      },
+    ],
+    load: async () => (await import("./quota.ts")).quotaSet,
   },
   {
     name: "mounts",

@@ -8,3 +8,4 @@ export const ITEM_EXTENT = 6;
 export const ITEM_INLINE = 7;
 export const ITEM_ORPHAN = 8;
 export const ITEM_SHARED = 9;
+export const ITEM_QUOTA = 10;

@@ -69,6 +69,11 @@ export class DirtyFiles {
     return this.#core.exports.dirty_count(this.pool.dirtyBase, file.map);
   }
 
+  /** Blocks that are buffered, being written or not. */
+  bufferedCount(file: DirtyFile): number {
+    return file.flights.reduce((sum, { left }) => sum + left, this.dirtyCount(file));
+  }
+
   /** Drops buffers of blocks [first, first + count). */
   drop(file: DirtyFile, first: number, count: number): void {
     this.#core.exports.dirty_drop(this.pool.dirtyBase, file.map, first, count);

@@ -14,6 +14,7 @@ import { INODE_BYTES, INODE_SHARED } from "../format/inode.ts";
 import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
 import { INTENT_GROW } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
+import type { BlockQuota } from "./block_quota.ts";
 import type { DirtyFile } from "./dirty_file.ts";
 import type { DirtyFiles } from "./dirty_files.ts";
 import {
@@ -58,6 +59,7 @@ export class FileClone {
   readonly #files: DirtyFiles;
   readonly #extents: ExtentMap;
   readonly #flusher: Flusher;
+  readonly #quota: BlockQuota;
   readonly #writeback: Writeback;
   readonly #write: Write;
   readonly #source: number;
@@ -68,6 +70,7 @@ export class FileClone {
     files: DirtyFiles;
     extents: ExtentMap;
     flusher: Flusher;
+    quota: BlockQuota;
     writeback: Writeback;
     write: Write;
     layout: Layout;
@@ -77,6 +80,7 @@ export class FileClone {
     this.#files = options.files;
     this.#extents = options.extents;
     this.#flusher = options.flusher;
+    this.#quota = options.quota;
     this.#writeback = options.writeback;
     this.#write = options.write;
     this.#source = options.layout.take(INODE_BYTES, 8);
@@ -203,6 +207,11 @@ export class FileClone {
     const begun = store.begin(INTENT_GROW);
     if (begun < 0) return begun;
     const plan = this.#plan(range, fromBlock, toBlock, blocks);
+    if (this.#quota.isOn) {
+      const owned = extents.ownedCount(to, toBlock, plan.count, false);
+      const status = this.#quota.problem(to, plan.count - owned.kept - owned.written);
+      if (status < 0) return status;
+    }
     const dropsInline = toBlock === 0 && store.get(to, ITEM_INLINE, 0) !== 0;
     if (store.get(from, ITEM_INODE, 0) === 0) return -ESTALE;
     const inode = store.get(to, ITEM_INODE, 0);

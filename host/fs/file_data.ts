@@ -11,6 +11,7 @@ import { BLOCK_BYTES } from "../format/geometry.ts";
 import { ENTRY_DATA_BYTES } from "../format/journal_record.ts";
 import { ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
 import type { Store } from "../store/store.ts";
+import { BlockQuota } from "./block_quota.ts";
 import type { DataHooks } from "./data_hooks.ts";
 import type { DataPool } from "./data_pool.ts";
 import type { DirtyFile } from "./dirty_file.ts";
@@ -25,7 +26,8 @@ import type { Attributes, ReadResult } from "./file_system.ts";
 import { Flusher } from "./flusher.ts";
 import { inodeSize } from "./inode_data.ts";
 import { fixedProblem, immutableProblem } from "./inode_flags.ts";
-import type { Writeback } from "./writeback.ts";
+import type { Quotas } from "./quotas.ts";
+import { INLINE_BYTES_MAX, type Writeback } from "./writeback.ts";
 
 const SEEK_STEPS_MAX = 100_000;
 
@@ -35,6 +37,7 @@ export class FileData implements DataHooks {
   readonly pool: DataPool;
   readonly #extents: ExtentMap;
   readonly #files: DirtyFiles;
+  readonly #quota: BlockQuota;
   readonly #ranges: FileRanges;
   readonly #clone: FileClone;
   readonly #sync: FileSync;
@@ -47,6 +50,7 @@ export class FileData implements DataHooks {
     pool: DataPool;
     extents: ExtentMap;
     writeback: Writeback;
+    quotas: Quotas;
     layout: Layout;
   }) {
     const { store, pool } = options;
@@ -57,7 +61,8 @@ export class FileData implements DataHooks {
     const files = new DirtyFiles(options);
     this.#files = files;
     this.flusher = new Flusher({ ...options, files });
-    const parts = { ...options, files, flusher: this.flusher };
+    this.#quota = new BlockQuota({ quotas: options.quotas, files, flusher: this.flusher });
+    const parts = { ...options, files, flusher: this.flusher, quota: this.#quota };
     this.#ranges = new FileRanges(parts);
     this.#clone = new FileClone({
       ...parts,
@@ -132,7 +137,11 @@ export class FileData implements DataHooks {
     const count = last - first + 1;
 
     if (this.#files.pool.freeNodes < NODES_PER_WRITE) this.#files.waitForRoom();
-    const promised = this.#promise(file, first, count);
+    // A file this small takes no block.
+    const isSmall = Math.max(end, file.size) <= INLINE_BYTES_MAX;
+    const promised =
+      (this.#quota.isOn && !isSmall ? this.#quotaProblem(file, first, count) : 0) ||
+      this.#promise(file, first, count);
     if (promised < 0) return promised;
 
     // Parts of blocks that the payload does not cover must be in a buffer, or known to be zero.
@@ -183,6 +192,11 @@ export class FileData implements DataHooks {
       }
     }
     return 0;
+  }
+
+  #quotaProblem(file: DirtyFile, first: number, count: number): number {
+    const owned = this.#extents.ownedCount(file.ino, first, count, false);
+    return this.#quota.problem(file.ino, count - owned.kept - owned.written);
   }
 
   /**

@@ -16,6 +16,7 @@ import { INODE_BYTES, INODE_PREALLOCATED } from "../format/inode.ts";
 import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
 import { INTENT_GROW, INTENT_SHRINK } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
+import type { BlockQuota } from "./block_quota.ts";
 import type { DirtyFiles } from "./dirty_files.ts";
 import { type BlockRange, type ExtentMap, within } from "./extent_map.ts";
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from "./file_system.ts";
@@ -56,6 +57,7 @@ export class FileRanges {
   readonly #files: DirtyFiles;
   readonly #extents: ExtentMap;
   readonly #flusher: Flusher;
+  readonly #quota: BlockQuota;
   readonly #inode: number;
 
   constructor(options: {
@@ -63,6 +65,7 @@ export class FileRanges {
     files: DirtyFiles;
     extents: ExtentMap;
     flusher: Flusher;
+    quota: BlockQuota;
     layout: Layout;
   }) {
     this.#store = options.store;
@@ -70,6 +73,7 @@ export class FileRanges {
     this.#files = options.files;
     this.#extents = options.extents;
     this.#flusher = options.flusher;
+    this.#quota = options.quota;
     this.#inode = options.layout.take(INODE_BYTES, 8);
   }
 
@@ -234,7 +238,7 @@ export class FileRanges {
     const holes = this.#extents.holes(ino, first, last, HOLES_MAX);
     const missing = holes.reduce((sum, hole) => sum + hole.count, 0);
     if (missing > 0) {
-      const promised = store.promise(missing);
+      const promised = this.#quota.problem(ino, missing) || store.promise(missing);
       if (promised < 0) return promised;
     }
     const runs = this.#allocate(ino, holes, file.goal);

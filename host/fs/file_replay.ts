@@ -6,13 +6,17 @@ import type { Store } from "../store/store.ts";
 import type { DirtyFiles } from "./dirty_files.ts";
 import type { ExtentMap } from "./extent_map.ts";
 import { inodeSize } from "./inode_data.ts";
+import type { Quotas } from "./quotas.ts";
 
 export class FileReplay implements ReplayTarget {
   readonly #store: Store;
   readonly #files: DirtyFiles;
   readonly #extents: ExtentMap;
 
-  constructor(options: { store: Store; files: DirtyFiles; extents: ExtentMap }) {
+  readonly #quotas: Quotas;
+
+  constructor(options: { store: Store; files: DirtyFiles; extents: ExtentMap; quotas: Quotas }) {
+    this.#quotas = options.quotas;
     this.#store = options.store;
     this.#files = options.files;
     this.#extents = options.extents;
@@ -71,6 +75,10 @@ export class FileReplay implements ReplayTarget {
     this.#replayedTruncate = ino;
     const file = this.#files.get(ino);
     if (file !== undefined) this.#files.truncate(file, size);
+  }
+
+  replayQuota(key: number, address: number): void {
+    this.#quotas.replayed(key, address);
   }
 
   replayRemoved(ino: number): void {

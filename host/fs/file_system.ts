@@ -213,7 +213,8 @@ export interface FileSystem {
   ): number;
   removeXattr(ino: number, nameAddress: number, nameLength: number): number;
 
-  space(out: VolumeSpace): number;
+  /** @param ino A directory that hands on its project's quota has no more than this leaves. */
+  space(out: VolumeSpace, ino?: number): number;
 
   /** The caller keeps `count` more references to the inode: while any is held, an unlinked file keeps its data. */
   remember(ino: number, count: number): void;

@@ -39,6 +39,7 @@ import {
 } from "./inode_flags.ts";
 import { type InodeStore, S_IFDIR, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from "./inode_store.ts";
 import type { NameParts } from "./name_parts.ts";
+import type { Owners } from "./quotas.ts";
 import type { Xattrs } from "./xattr.ts";
 
 export class NameAttributes {
@@ -76,6 +77,14 @@ export class NameAttributes {
     const { set } = change;
     const forbidden = changeProblem(inodes.flags(record), set);
     if (forbidden < 0) return forbidden;
+    const overdrawn = this.#moveProblem(
+      record,
+      (set & SET_UID) === 0 ? null : change.uid,
+      (set & SET_GID) === 0 ? null : change.gid,
+      null,
+      out.blocks,
+    );
+    if (overdrawn < 0) return overdrawn;
     const size = out.size;
     const resize = (set & SET_SIZE) !== 0;
     if (resize) {
@@ -136,6 +145,25 @@ export class NameAttributes {
     else inodes.touchCtime(record);
   }
 
+  /** −EDQUOT when the owners that an inode is about to get cannot take it. @param sectors 512 bytes each. */
+  #moveProblem(
+    record: number,
+    uid: number | null,
+    gid: number | null,
+    project: number | null,
+    sectors: number,
+  ): number {
+    const { quotas } = this.#parts;
+    if (!quotas.areOn) return 0;
+    const from = { ...quotas.ownersAt(record) };
+    const to: Owners = {
+      uid: uid ?? from.uid,
+      gid: gid ?? from.gid,
+      project: project ?? from.project,
+    };
+    return quotas.moveProblem(from, to, Math.ceil(sectors / 8));
+  }
+
   setFlags(ino: number, flags: number, project: number, out: Attributes): number {
     const inodes = this.#inodes;
     const begun = this.#store.begin(INTENT_SHRINK);
@@ -146,6 +174,12 @@ export class NameAttributes {
     if (!this.#parts.isRegular(record) && !inodes.isDirectory(record)) return -EOPNOTSUPP;
     const settable = inodes.isDirectory(record) ? FLAGS_OF_DIRECTORIES : FLAGS_OF_FILES;
     if ((flags & ~settable) !== 0) return -EOPNOTSUPP;
+    if (this.#parts.quotas.areOn) {
+      inodes.attributes(record, ino, out);
+      this.#hooks.overlay(ino, out);
+      const overdrawn = this.#moveProblem(record, null, null, project, out.blocks);
+      if (overdrawn < 0) return overdrawn;
+    }
     inodes.readClock();
     inodes.setU32(record, INODE_FLAGS, ((inodes.flags(record) & ~settable) | flags) >>> 0);
     inodes.setU32(record, INODE_PROJECT, project);

@@ -103,10 +103,12 @@ export class NameMaking {
     const isDirectory = (node.mode & S_IFMT) === S_IFDIR;
     if (isDirectory && inodes.u32(directory, INODE_NLINK) >= LINKS_MAX) return -EMLINK;
     const acl = this.#inheritance(parent, directory, node);
-    const ino = this.#parts.newObjectId(targetLength > 0, acl !== null);
     const record = inodes.record(1);
     inodes.readClock();
-    this.#fresh(record, ino, directory, node, isDirectory ? parent : 0);
+    this.#fresh(record, this.#store.nextObjectId, directory, node, isDirectory ? parent : 0);
+    const tooMany = this.#parts.newInodeProblem(record);
+    if (tooMany < 0) return tooMany;
+    const ino = this.#parts.newObjectId(targetLength > 0, acl !== null);
     if (acl !== null) this.#acls.inherit(ino, record, acl);
     inodes.setU32(record, INODE_NLINK, isDirectory ? 2 : 1);
     if (targetLength > 0) {
@@ -163,10 +165,12 @@ export class NameMaking {
     this.#store.get(0, ITEM_ORPHAN, this.#store.nextObjectId);
     node.mode = (node.mode & 0o7777) | S_IFREG;
     const acl = this.#inheritance(parent, directory, node);
-    const ino = this.#parts.newObjectId(false, acl !== null);
     const record = inodes.record(1);
     inodes.readClock();
-    this.#fresh(record, ino, directory, node, 0);
+    this.#fresh(record, this.#store.nextObjectId, directory, node, 0);
+    const tooMany = this.#parts.newInodeProblem(record);
+    if (tooMany < 0) return tooMany;
+    const ino = this.#parts.newObjectId(false, acl !== null);
     if (acl !== null) this.#acls.inherit(ino, record, acl);
     inodes.put(ino, record);
     this.#store.countObjects(1);

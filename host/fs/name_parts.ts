@@ -22,6 +22,7 @@ import type { Attributes } from "./file_system.ts";
 import { NAME_BYTES_MAX } from "./file_system.ts";
 import { FLAG_PROJECT_INHERIT, immutableProblem } from "./inode_flags.ts";
 import { InodeStore, S_IFMT, S_IFREG } from "./inode_store.ts";
+import type { InodeQuota } from "./quotas.ts";
 import { ReferenceTable } from "./reference_table.ts";
 import { Xattrs } from "./xattr.ts";
 
@@ -42,12 +43,14 @@ export class NameParts {
   /** Those of them that were made without one: only they may be given a name. */
   readonly linkable: Set<number> = new Set();
   readonly readOnly: boolean;
+  readonly quotas: InodeQuota;
 
   constructor(options: NamespaceOptions) {
     const { store, core, layout } = options;
     this.store = store;
     this.core = core;
     this.hooks = options.hooks;
+    this.quotas = options.quotas;
     this.readOnly = options.readOnly;
     this.inodes = new InodeStore(store, core, options.clock, layout);
     this.directory = new Directory(store, core, layout);
@@ -117,6 +120,12 @@ export class NameParts {
     return inodes.u32(directory, INODE_PROJECT) === inodes.u32(record, INODE_PROJECT) ? 0 : -EXDEV;
   }
 
+  /** −EDQUOT when a new inode's owners may have no more. */
+  newInodeProblem(record: number): number {
+    if (!this.quotas.areOn) return 0;
+    return this.quotas.inodeProblem(this.quotas.ownersAt(record));
+  }
+
   /** The number that the next new inode will have, with its keys looked at. */
   newObjectId(withTarget: boolean, withAcl: boolean): number {
     const ino = this.store.nextObjectId;
@@ -138,5 +147,6 @@ export interface NamespaceOptions {
   readonly clock: Clock;
   readonly layout: Layout;
   readonly hooks: DataHooks;
+  readonly quotas: InodeQuota;
   readonly readOnly: boolean;
 }

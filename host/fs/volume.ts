@@ -44,6 +44,7 @@ import { ExtentMap } from "./extent_map.ts";
 import { FileData } from "./file_data.ts";
 import type { FileSystem } from "./file_system.ts";
 import { formatRoot, Namespace } from "./namespace.ts";
+import { Quotas } from "./quotas.ts";
 import { VolumeFileSystem } from "./volume_file_system.ts";
 import { Writeback } from "./writeback.ts";
 
@@ -144,6 +145,7 @@ interface Engine {
   readonly namespace: Namespace;
   readonly dataPool: DataPool;
   readonly accessTimes: AccessTimes;
+  readonly quotas: Quotas;
 }
 
 /** Lays out the core's memory and builds the layers over it, for a device of this geometry. */
@@ -186,12 +188,13 @@ function assemble(
   const extents = new ExtentMap(store, layout);
   const dataPool = new DataPool(core, layout, dataFrames);
   const writeback = new Writeback({ store, pool: dataPool, extents, layout });
-  const data = new FileData({ store, pool: dataPool, extents, writeback, layout });
-  const namespace = new Namespace({ store, core, clock, layout, hooks: data, readOnly });
+  const quotas = new Quotas(store, layout);
+  const data = new FileData({ store, pool: dataPool, extents, writeback, quotas, layout });
+  const namespace = new Namespace({ store, core, clock, layout, hooks: data, quotas, readOnly });
   data.reaper.reapItems = (ino) => namespace.removal.reapStep(ino);
   const getAttributes = namespace.getAttributes.bind(namespace);
   const accessTimes = new AccessTimes({ store, layout, getAttributes });
-  return { store, data, writeback, namespace, dataPool, accessTimes };
+  return { store, data, writeback, namespace, dataPool, accessTimes, quotas };
 }
 
 /** Writes a new, empty volume onto the devices. Everything that they held is lost. */
@@ -368,6 +371,7 @@ export function* mountVolume(
   yield* loadRegions(store);
   store.journal = journalOf(store, superblock);
 
+  yield* engine.quotas.load();
   store.replaying = true;
   const recovered = yield* recover(store, superblock, data.replay);
   store.replaying = false;
@@ -406,6 +410,7 @@ export function* mountVolume(
   if (!readOnly) {
     const orphans = yield* retrying(() => namespace.removal.orphans());
     for (const ino of orphans) data.reap(ino);
+    engine.quotas.resume();
     checkpointer.start();
   }
   return new Volume({
@@ -452,6 +457,7 @@ function* loadRegions(store: Store): Task<void> {
 
 export class Volume {
   readonly fs: FileSystem;
+  readonly quotas: Quotas;
   readonly #environment: Environment;
   readonly #engine: Engine;
   readonly #checkpointer: Checkpointer;
@@ -467,12 +473,8 @@ export class Volume {
     this.#engine = options.engine;
     this.#checkpointer = options.checkpointer;
     this.#recovered = options.recoveredTransactions;
-    this.fs = new VolumeFileSystem(
-      options.engine.store,
-      options.engine.namespace,
-      options.engine.data,
-      options.engine.accessTimes,
-    );
+    this.fs = new VolumeFileSystem(options.engine);
+    this.quotas = options.engine.quotas;
   }
 
   status(): VolumeStatus {
@@ -554,6 +556,7 @@ export class Volume {
     const { store, data } = this.#engine;
     this.#checkpointer.stop();
     this.#checkpointer.closing = true;
+    this.quotas.stop();
     if (!store.readOnly && store.faulted === null) {
       for (let rounds = 0; rounds < UNMOUNT_ROUNDS_MAX; rounds++) {
         while (data.reaper.isReaping && store.faulted === null) {

@@ -17,6 +17,7 @@ import {
   type VolumeSpace,
 } from "./file_system.ts";
 import type { Namespace } from "./namespace.ts";
+import type { Quotas } from "./quotas.ts";
 
 export class VolumeFileSystem implements FileSystem {
   readonly #store: Store;
@@ -24,12 +25,20 @@ export class VolumeFileSystem implements FileSystem {
   readonly #data: FileData;
 
   readonly #accessTimes: AccessTimes;
+  readonly #quotas: Quotas;
 
-  constructor(store: Store, names: Namespace, data: FileData, accessTimes: AccessTimes) {
-    this.#store = store;
-    this.#names = names;
-    this.#data = data;
-    this.#accessTimes = accessTimes;
+  constructor(parts: {
+    readonly store: Store;
+    readonly namespace: Namespace;
+    readonly data: FileData;
+    readonly accessTimes: AccessTimes;
+    readonly quotas: Quotas;
+  }) {
+    this.#store = parts.store;
+    this.#names = parts.namespace;
+    this.#data = parts.data;
+    this.#accessTimes = parts.accessTimes;
+    this.#quotas = parts.quotas;
   }
 
   get readOnly(): boolean {
@@ -185,7 +194,7 @@ export class VolumeFileSystem implements FileSystem {
     return this.#names.removeXattr(ino, nameAddress, nameLength);
   }
 
-  space(out: VolumeSpace): number {
+  space(out: VolumeSpace, ino = 0): number {
     const { space, geometry } = this.#store;
     const free = Math.max(0, space.freeBlocks + space.comingBlocks - this.#data.pool.dirtyBlocks);
     out.blockBytes = BLOCK_BYTES;
@@ -194,6 +203,7 @@ export class VolumeFileSystem implements FileSystem {
     out.blocksAvailable = Math.max(0, free - space.reserveBlocks);
     out.files = this.#store.objectCount + free;
     out.filesFree = out.blocksAvailable;
+    if (ino !== 0 && this.#quotas.areOn) this.#quotas.narrow(ino, out);
     return 0;
   }
 

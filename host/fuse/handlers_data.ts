@@ -1,5 +1,5 @@
 /** Handlers of data: READ, WRITE, allocation, holes, copies, durability, space. */
-import { EFBIG, EINVAL, ENXIO, EPERM } from "../base/errno.ts";
+import { EDQUOT, EFBIG, EINVAL, ENOSPC, ENXIO, EPERM } from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
 import type { Dispatcher } from "./dispatch.ts";
 import { done, NO_REPLY, SLOT_BLOCKS } from "./later.ts";
@@ -65,13 +65,15 @@ export function write(d: Dispatcher): number {
   }
   // A protected file: what the cache holds of it was never written.
   if (status === -EPERM && (flags & FUSE_WRITE_CACHE) !== 0) d.later.dropCached(request.nodeid);
+  // To close(2) the kernel tells ENOSPC as it is, and all else as EIO.
+  if (status === -EDQUOT && (flags & FUSE_WRITE_CACHE) !== 0) return -ENOSPC;
   if (status < 0) return status;
   d.stats.bytesWritten += status;
   return d.reply.count(status);
 }
 
 export function statfs(d: Dispatcher): number {
-  const status = d.fs.space(d.space);
+  const status = d.fs.space(d.space, d.request.nodeid);
   return status < 0 ? status : d.reply.statfs(d.space);
 }
 

@@ -85,7 +85,7 @@ export class AttributeFunctions {
     const space = new VolumeSpace();
     await this.#calls.call({ syscall: "statfs", path: at.text }, () => {
       const status = this.#walker.to(at.bytes, true);
-      return status < 0 ? status : this.#calls.fs.space(space);
+      return status < 0 ? status : this.#calls.fs.space(space, this.#walker.ino);
     });
     return options?.bigint === true ? new StatFs(space, BigInt) : new StatFs(space, Number);
   }

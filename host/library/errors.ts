@@ -49,6 +49,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   ETIMEDOUT: "connection timed out",
   ESTALE: "stale file handle",
   EUCLEAN: "structure needs cleaning",
+  EDQUOT: "disk quota exceeded",
 };
 
 /** An error of a system call, as Node reports it. */

@@ -11,6 +11,7 @@ import { parseSize } from "../base/units.ts";
 import { loadCore } from "../core/load.ts";
 import type { Device } from "../device/device.ts";
 import { openDevice, parseDeviceSpec } from "../device/open_device.ts";
+import type { QuotaLimits, QuotaReport, QuotaSubject } from "../fs/quotas.ts";
 import {
   createVolume,
   type Environment,
@@ -21,7 +22,7 @@ import {
 } from "../fs/volume.ts";
 import { PortableReactor } from "../reactor/portable_reactor.ts";
 import { Calls } from "./calls.ts";
-import { refuseSynchronous } from "./errors.ts";
+import { refuseSynchronous, systemError } from "./errors.ts";
 import { type VolumePromises, volumePromises } from "./promises.ts";
 
 const MEMORY_BUDGET_BYTES = 64 * 1024 * 1024;
@@ -219,6 +220,28 @@ export class OpenVolume {
   /** State, space and counters, ready for JSON. After close(): the last ones. */
   status(): VolumeStatus {
     return this.#lastStatus ?? this.#volume.status();
+  }
+
+  /** Who has a quota, and what is used of it. */
+  quotas(): QuotaReport[] {
+    return this.#volume.quotas.list();
+  }
+
+  /**
+   * Limits what the files of a user, a group or a project take on disk: what would take more fails with EDQUOT. Without any
+   * limit the quota is removed. Durable with the next sync().
+   *
+   * @throws {SystemCallError} EINVAL for an id or limit that cannot be, ENOSPC for one quota too many, EROFS.
+   */
+  async setQuota(subject: QuotaSubject, limits: QuotaLimits): Promise<void> {
+    const set = (): Promise<void> =>
+      new Promise((resolve, reject) => {
+        this.#volume.quotas.set(subject, limits, (status) => {
+          if (status < 0) reject(systemError(status, { syscall: "setQuota" }));
+          else resolve();
+        });
+      });
+    await this.#calls.guard(set);
   }
 
   /** Makes every change so far durable. */

@@ -52,6 +52,7 @@ import {
   ITEM_INLINE,
   ITEM_INODE,
   ITEM_ORPHAN,
+  ITEM_QUOTA,
   ITEM_SHARED,
   ITEM_SYMLINK,
   ITEM_XATTR,
@@ -69,6 +70,14 @@ import {
   TREE_POOL,
   TREE_SPACE,
 } from "../format/page_pointer.ts";
+import {
+  QUOTA_BLOCKS,
+  QUOTA_BLOCKS_MAX,
+  QUOTA_BYTES,
+  QUOTA_COUNTED,
+  QUOTA_INODES,
+  QUOTA_INODES_MAX,
+} from "../format/quota.ts";
 import {
   ITEM_REGION,
   REGION_BYTES,
@@ -93,6 +102,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [ITEM_DENTRY]: "dentry",
   [ITEM_EXTENT]: "extent",
   [ITEM_SHARED]: "shared run",
+  [ITEM_QUOTA]: "quota",
   [ITEM_INLINE]: "inline",
   [ITEM_ORPHAN]: "orphan",
 };
@@ -186,6 +196,8 @@ function valueFields(
       return describeDentries(core, value, valueLength) ?? raw;
     case ITEM_SHARED:
       return describeSharedRun(core, value, valueLength) ?? raw;
+    case ITEM_QUOTA:
+      return valueLength === QUOTA_BYTES ? describeQuota(core.view, value) : raw;
     case ITEM_EXTENT:
       return describeExtent(core, value, valueLength) ?? raw;
     default:
@@ -290,6 +302,16 @@ function describeSharedRun(
   return {
     blockCount: view.getUint32(at + SHARED_BLOCK_COUNT, true),
     references: view.getUint32(at + SHARED_REFERENCES, true),
+  };
+}
+
+function describeQuota(view: DataView, at: number): Record<string, unknown> {
+  return {
+    blocksMax: getU64(view, at + QUOTA_BLOCKS_MAX),
+    inodesMax: getU64(view, at + QUOTA_INODES_MAX),
+    blocks: getU64(view, at + QUOTA_BLOCKS),
+    inodes: getU64(view, at + QUOTA_INODES),
+    counted: getU64(view, at + QUOTA_COUNTED),
   };
 }
 

@@ -252,7 +252,9 @@ class Check {
       this.#counts[`${TREE_NAMES[treeId]}Pages`] = this.#walk.pages;
     }
     this.#items.finish();
-    this.#items.shared.finish(this.#lostTrees.has(TREE_FS) || this.#items.extentsLost);
+    const itemsLost = this.#lostTrees.has(TREE_FS);
+    this.#items.shared.finish(itemsLost || this.#items.extentsLost);
+    this.#items.quotas.finish(itemsLost || this.#items.inodesLost);
     this.#markShared();
     yield* this.#data.drain();
   }

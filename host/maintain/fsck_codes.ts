@@ -103,6 +103,11 @@ export const FSCK_CODES = {
       "A file does not say that it shares blocks: removing it would free them for the others, too.",
     action: "danger",
   },
+  "DFS-FSCK-QUOTA": { meaning: "A quota breaks the format's rules.", action: "report" },
+  "DFS-FSCK-QUOTA-USAGE": {
+    meaning: "What a quota says is in use is not what its files take.",
+    action: "Set the quota again after removing it: it counts anew. And please report it.",
+  },
   "DFS-FSCK-BLOCK-FREE": { meaning: "Blocks in use are marked free.", action: "danger" },
   "DFS-FSCK-BLOCK-LEAKED": {
     meaning: "Blocks are marked used that nothing uses.",

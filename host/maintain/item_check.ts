@@ -35,6 +35,7 @@ import {
   ITEM_INLINE,
   ITEM_INODE,
   ITEM_ORPHAN,
+  ITEM_QUOTA,
   ITEM_SHARED,
   ITEM_SYMLINK,
   ITEM_XATTR,
@@ -63,6 +64,7 @@ import {
   xattrProblem,
 } from "./item_rules.ts";
 import type { ObjectTable } from "./object_table.ts";
+import { QuotaCheck } from "./quota_check.ts";
 import { SharedCheck } from "./shared_check.ts";
 import { type Key, keyText } from "./tree_walk.ts";
 
@@ -133,6 +135,9 @@ export class ItemCheck {
   namesLost = false;
 
   readonly shared: SharedCheck;
+  readonly quotas: QuotaCheck;
+  /** An invalid inode: nobody knows whose it was. */
+  inodesLost = false;
 
   constructor(options: {
     core: Core;
@@ -141,6 +146,7 @@ export class ItemCheck {
     counts: Record<string, number>;
   }) {
     this.shared = new SharedCheck(options);
+    this.quotas = new QuotaCheck(options);
     this.#core = options.core;
     this.#superblock = options.superblock;
     this.#errors = options.errors;
@@ -157,6 +163,10 @@ export class ItemCheck {
     this.#object.items++;
     if (key.oid === 0 && key.type === ITEM_SHARED) {
       if (this.shared.item(key, value, valueLength)) this.#count("sharedRuns", 1);
+      return null;
+    }
+    if (key.oid === 0 && key.type === ITEM_QUOTA) {
+      if (this.quotas.item(key, value, valueLength)) this.#count("quotas", 1);
       return null;
     }
     if (key.oid === 0 && key.type !== ITEM_ORPHAN) {
@@ -360,10 +370,12 @@ export class ItemCheck {
     const problem = inodeProblem(this.#core, key, value, valueLength);
     object.flagsTold = problem !== null;
     if (problem !== null) {
+      this.inodesLost = true;
       table.addUnknown(key.oid);
       this.#invalid("DFS-FSCK-INODE", "An inode", problem, key);
       return;
     }
+    this.quotas.inode(key.oid, value);
     const { view } = this.#core;
     object.mode = view.getUint32(value + INODE_MODE, true);
     object.nlink = view.getUint32(value + INODE_NLINK, true);

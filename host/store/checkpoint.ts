@@ -122,17 +122,17 @@ function* barrier(store: Store): Task<void> {
 
 /**
  * Brings into memory what the synchronous step needs: bitmaps of dirty regions, and pages of the space tree that hold
- * their items, copied into the open generation. Copying a page takes and frees blocks, which may make more regions
+ * their items, copied into the open generation; and puts what is kept account of. Copying a page takes and frees blocks, which may make more regions
  * dirty, and operations go on meanwhile: repeats until a pass finds nothing new. Ends without waiting after that pass.
  */
 function* gather(store: Store): Task<void> {
   const { pages, space, spaceTree } = store;
   for (let tries = 0; tries < GATHER_TRIES_MAX; tries++) {
     yield* space.attachDirty();
-    const needed = Math.min(
-      Math.ceil(store.geometry.regionCount / 100) + 16,
-      space.dirtyRegionCount * 2 + 24,
-    );
+    const { accounting } = store;
+    const needed =
+      Math.min(Math.ceil(store.geometry.regionCount / 100) + 16, space.dirtyRegionCount * 2 + 24) +
+      (accounting?.pagesMax ?? 0);
     const ready = yield* retrying(() => space.readyPages(needed));
     if (ready < 0 && space.readyPageCount < 16) {
       throw new FsError(
@@ -143,6 +143,7 @@ function* gather(store: Store): Task<void> {
     }
     const regions = [...space.dirtyRegions];
     for (const region of regions) yield* retrying(() => spaceTree.touch(0, ITEM_REGION, region));
+    if (accounting !== null) yield* accounting.gather();
     if (!pages.makeFree(needed)) {
       throw new FsError(
         EIO,
@@ -150,7 +151,9 @@ function* gather(store: Store): Task<void> {
         "Cannot write a checkpoint: the page cache is full of new pages",
       );
     }
-    if (putPlaceholders(store) && space.allDirtyAttached) {
+    // Usage first: a page that it copies makes regions dirty.
+    const isPut = store.accounting?.putUsage() ?? true;
+    if (isPut && putPlaceholders(store) && space.allDirtyAttached) {
       assert(space.imagesFit, "more dirty regions than buffers for their images");
       return;
     }

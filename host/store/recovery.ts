@@ -24,7 +24,7 @@ import {
   ENTRY_TRUNCATE,
   entryLength,
 } from "../format/journal_record.ts";
-import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE } from "../format/key.ts";
+import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE, ITEM_QUOTA } from "../format/key.ts";
 import { addressBlock } from "../format/page_pointer.ts";
 import type { Superblock } from "../format/superblock.ts";
 import { type JournalPosition, readCommit } from "../journal/journal.ts";
@@ -48,6 +48,8 @@ export interface ReplayTarget {
   replayInode(ino: number): void;
   replayTruncate(ino: number, size: number): void;
   replayRemoved(ino: number): void;
+  /** @param address 0: the item is removed. */
+  replayQuota(key: number, address: number): void;
 }
 
 export interface RecoveryResult {
@@ -218,6 +220,7 @@ function applyEntry(store: Store, target: ReplayTarget, at: number, taken: Set<n
         );
       }
       if (type === ITEM_INLINE) target.replayDrop(oid, 0, 1);
+      if (type === ITEM_QUOTA) target.replayQuota(offset, value);
       break;
     }
     case ENTRY_REMOVE:
@@ -233,6 +236,7 @@ function applyEntry(store: Store, target: ReplayTarget, at: number, taken: Set<n
         store.countObjects(-1);
         target.replayRemoved(oid);
       }
+      if (type === ITEM_QUOTA) target.replayQuota(offset, 0);
       break;
     case ENTRY_ALLOCATE:
       taken.add(addressBlock(view.getUint32(at + 8, true), view.getUint32(at + 12, true)));

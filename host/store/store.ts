@@ -13,11 +13,13 @@ import type { Clock } from "../base/clock.ts";
 import { EIO, ENOMEM, ENOSPC, EROFS } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
+import type { Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import type { Done } from "../device/device.ts";
 import type { Geometry } from "../format/geometry.ts";
 import { ENTRY_ALLOCATE, ENTRY_FREE } from "../format/journal_record.ts";
+import { ITEM_INODE } from "../format/key.ts";
 import { TREE_FS, TREE_POOL, TREE_SPACE } from "../format/page_pointer.ts";
 import { JOURNAL_MEMORY_BYTES, type Journal } from "../journal/journal.ts";
 import type { Pool } from "../pool/pool.ts";
@@ -52,6 +54,18 @@ export interface StoreOptions {
   readonly post: (callback: () => void) => void;
 }
 
+/** What keeps account of inodes: quotas. */
+export interface Accounting {
+  /** An inode's item is about to be put, or removed (address 0); the item that is there can still be read. */
+  inodeChanging(ino: number, address: number): void;
+  /** Pages that putUsage may make new. */
+  readonly pagesMax: number;
+  /** Brings into memory what putUsage needs. */
+  gather(): Task<void>;
+  /** Puts what belongs to the checkpoint of this instant, without waiting. False if a page was missing. */
+  putUsage(): boolean;
+}
+
 export class Store implements ItemStore {
   readonly core: Core;
   readonly clock: Clock;
@@ -82,6 +96,9 @@ export class Store implements ItemStore {
   relogBytes: () => number = () => 0;
   /** Data blocks buffered in memory that will need space. */
   blocksOwed: () => number = () => 0;
+
+  /** Null where there is nothing to keep account of. */
+  accounting: Accounting | null = null;
 
   replaying = false;
   faulted: unknown = null;
@@ -167,7 +184,9 @@ export class Store implements ItemStore {
     if (dirty > pages.frameCount >> 1) this.requestCheckpoint();
     if (
       dirty > (pages.frameCount >> 2) * 3 ||
-      !pages.makeFree(FRAMES_PER_OPERATION + this.#checkpointFrames)
+      !pages.makeFree(
+        FRAMES_PER_OPERATION + this.#checkpointFrames + (this.accounting?.pagesMax ?? 0),
+      )
     ) {
       this.waitForCheckpoint();
     }
@@ -295,6 +314,7 @@ export class Store implements ItemStore {
     if (!this.replaying)
       this.journal.appendPut(TREE_FS, oid, type, offset, valueAddress, valueLength);
     try {
+      if (type === ITEM_INODE) this.accounting?.inodeChanging(oid, valueAddress);
       this.fsTree.put(oid, type, offset, valueAddress, valueLength);
     } catch (error) {
       this.#halfDone(error);
@@ -305,6 +325,7 @@ export class Store implements ItemStore {
     this.#change();
     if (!this.replaying) this.journal.appendRemove(TREE_FS, oid, type, offset);
     try {
+      if (type === ITEM_INODE) this.accounting?.inodeChanging(oid, 0);
       this.fsTree.remove(oid, type, offset);
     } catch (error) {
       this.#halfDone(error);

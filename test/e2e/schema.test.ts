@@ -77,6 +77,9 @@ t.test("documents of a pool's life", { skip }, async (t) => {
   valid(t, run("status"), "dynamicfs.status/1");
   writeFileSync(sandbox.path("mnt/original"), "content");
   valid(t, run("clone", "mnt/original", "mnt/copy"), "dynamicfs.clone/1");
+  valid(t, run("quota", "list", "mnt"), "dynamicfs.quota/1");
+  valid(t, run("quota", "set", "mnt", "--user", "7", "--size", "1M"), "dynamicfs.quota/1");
+  valid(t, run("quota", "list", "mnt/copy"), "dynamicfs.quota/1");
   valid(t, run("umount", "mnt"), "dynamicfs.umount/1");
   valid(t, run("status", "a.img"), "dynamicfs.status/1");
   valid(t, run("status", "nowhere"), "dynamicfs.error/1");

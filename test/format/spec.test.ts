@@ -19,6 +19,7 @@ import * as inode from "../../host/format/inode.ts";
 import * as journal from "../../host/format/journal_record.ts";
 import * as key from "../../host/format/key.ts";
 import * as page from "../../host/format/page_pointer.ts";
+import * as quota from "../../host/format/quota.ts";
 import * as region from "../../host/format/region.ts";
 import * as sharedRun from "../../host/format/shared_run.ts";
 import { encodeSuperblock, type Superblock } from "../../host/format/superblock.ts";
@@ -158,6 +159,16 @@ t.test("SPEC: offsets are those of the code", async (t) => {
     prefix: "SHARED_",
     required: offsetsOf(sharedRun, "SHARED_", ["SHARED_BYTES"]),
   });
+  checkConstants(t, "5.10", quota, {
+    prefix: "QUOTA_",
+    required: offsetsOf(quota, "QUOTA_", [
+      "QUOTA_BYTES",
+      "QUOTA_USER",
+      "QUOTA_GROUP",
+      "QUOTA_PROJECT",
+      "QUOTA_ALL",
+    ]),
+  });
   checkConstants(t, "6", region, {
     prefix: "REGION_",
     required: offsetsOf(region, "REGION_", [
@@ -188,6 +199,7 @@ t.test("SPEC: lengths and limits are those of the code", async (t) => {
   t.equal(end("4.4"), page.POINTER_BYTES);
   t.equal(end("4.5"), page.ROOT_BYTES);
   t.equal(end("5.9"), sharedRun.SHARED_BYTES);
+  t.equal(end("5.10"), quota.QUOTA_BYTES);
   t.equal(end("6"), region.REGION_BYTES);
   t.equal(end("7.1"), journal.COMMIT_HEADER_BYTES);
   t.match(section("4.1"), `0x${page.PAGE_MAGIC.toString(16)}`);

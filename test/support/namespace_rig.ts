@@ -10,8 +10,17 @@ import { loadCore } from "../../host/core/load.ts";
 import type { DataHooks } from "../../host/fs/data_hooks.ts";
 import { AttributeChange, Attributes, NewNode } from "../../host/fs/file_system.ts";
 import { formatRoot, Namespace } from "../../host/fs/namespace.ts";
+import type { InodeQuota } from "../../host/fs/quotas.ts";
 import { ContractError, ModelStore } from "./model_store.ts";
 import { treeProblems } from "./namespace_check.ts";
+
+/** As a volume without quotas. */
+const NO_QUOTAS: InodeQuota = {
+  areOn: false,
+  inodeProblem: () => 0,
+  moveProblem: () => 0,
+  ownersAt: () => ({ uid: 0, gid: 0, project: 0 }),
+};
 
 const NAME_AREA = 8192;
 const BUFFER_BYTES = 1 << 17;
@@ -138,6 +147,7 @@ export class Rig {
       clock: this.#clock,
       layout: this.#layout,
       hooks: this.hooks,
+      quotas: NO_QUOTAS,
       readOnly: this.#readOnly,
     });
   }

@@ -543,6 +543,18 @@ class Simulation {
     return only !== undefined ? this.#cuts > only : this.#checked >= cuts;
   }
 
+  /** Quotas that never bind come and go: each fsck compares what they count. */
+  #changeQuotas(volume: Volume, prng: Prng): void {
+    for (const kind of ["user", "group"] as const) {
+      if (prng.below(3) === 0) continue;
+      const bytes = prng.below(4) === 0 ? null : 2 ** 40;
+      volume.quotas.set({ kind, id: 0 }, { bytes, files: null }, (status) => {
+        if (status < 0) this.#note(`a quota was refused: ${status}`);
+      });
+      this.#note(`quota of ${kind} 0: ${bytes}`);
+    }
+  }
+
   /** One life: mount, work, lose power. Returns what the device held then. */
   #liveOnce(image: SparseBytes): SparseBytes {
     const prng = new Prng(this.#prng.u32());
@@ -555,6 +567,7 @@ class Simulation {
       mountVolume(session.environment, [device], { readOnly: false, checkpointSeconds }),
     );
     this.#note(`life ${this.#life}: mounted, checkpoints every ${checkpointSeconds} s`);
+    this.#changeQuotas(volume, prng);
     const reader = new Calls(work.core, volume.fs);
     const model = new VolumeModel(session.run(reader.dump()));
     model.remember();

@@ -29,6 +29,7 @@ const EXTENT = 6;
 const INLINE = 7;
 const ORPHAN = 8;
 const SHARED = 9;
+const QUOTA = 10;
 const FILES = 1;
 const SPACE = 2;
 
@@ -583,6 +584,26 @@ const cases: Case[] = [
       );
     },
     codes: ["DFS-FSCK-SHARED-RUN"],
+  },
+  {
+    name: "a quota that counts what is not there",
+    change: (editor) => {
+      // A user who has nothing, and is said to have a block.
+      const value = new Uint8Array(40);
+      value.set([1], 16);
+      value.set([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f], 32);
+      editor.insertItem(FILES, { oid: 0, type: QUOTA, offset: 12345 }, value);
+    },
+    codes: ["DFS-FSCK-QUOTA-USAGE"],
+  },
+  {
+    name: "a quota of an unknown kind",
+    change: (editor) => {
+      const value = new Uint8Array(40);
+      value.set([1], 32);
+      editor.insertItem(FILES, { oid: 0, type: QUOTA, offset: 3 * 2 ** 32 }, value);
+    },
+    codes: ["DFS-FSCK-QUOTA"],
   },
   {
     name: "shared blocks with too small a count",
