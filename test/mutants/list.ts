@@ -80,11 +80,11 @@ export const MUTANTS: readonly Mutant[] = [
     tests: CRASH,
   },
   {
-    name: "fsync tells nobody of a failed write",
-    file: "host/fs/file_sync.ts",
-    find: "        return error;\n",
-    replace: "        return 0;\n",
-    tests: ["unit/full_volume", "unit/file_data", "e2e/enospc", "e2e/device_failure"],
+    name: "a write of data that failed counts as done",
+    file: "host/fs/writeback.ts",
+    find: "    if (status < 0) {\n      this.#store.fault(",
+    replace: "    if (status < 0 && piece.count < 0) {\n      this.#store.fault(",
+    tests: ["e2e/device_failure"],
   },
   {
     name: "a rename does not put the data of its file before itself",

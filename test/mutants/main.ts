@@ -43,19 +43,28 @@ function build(copy: string): void {
   spawnSync(compiler, ["-p", "tsconfig.json", "--noCheck"], { cwd: copy, stdio: "ignore" });
 }
 
+function passes(test: string, copy: string): boolean {
+  const { status } = spawnSync(process.execPath, [join("build/test", `${test}.test.js`)], {
+    cwd: copy,
+    stdio: "ignore",
+    timeout: TEST_SECONDS_MAX * 1000,
+    killSignal: "SIGKILL",
+    env: { ...process.env, TAP_BAIL: "1" },
+  });
+  return status === 0;
+}
+
+/** @throws {Error} When a test fails without a bug: then it says nothing. */
+function checkSound(mutants: readonly Mutant[], copy: string): void {
+  for (const test of new Set(mutants.flatMap(({ tests }) => tests))) {
+    if (!passes(test, copy)) throw new Error(`${test} fails, although nothing was planted`);
+    process.stderr.write(`${test} passes as it is\n`);
+  }
+}
+
 /** @returns The test that failed, or null when all passed. */
 function catcherOf(mutant: Mutant, copy: string): string | null {
-  for (const test of mutant.tests) {
-    const { status } = spawnSync(process.execPath, [join("build/test", `${test}.test.js`)], {
-      cwd: copy,
-      stdio: "ignore",
-      timeout: TEST_SECONDS_MAX * 1000,
-      killSignal: "SIGKILL",
-      env: { ...process.env, TAP_BAIL: "1" },
-    });
-    if (status !== 0) return test;
-  }
-  return null;
+  return mutant.tests.find((test) => !passes(test, copy)) ?? null;
 }
 
 /** @throws {Error} When the text is not there, or more than once. */
@@ -71,8 +80,9 @@ function main(words: readonly string[]): number {
   );
   const copy = copyProject();
   const survivors: string[] = [];
-  const startMs = performance.now();
   try {
+    checkSound(chosen, copy);
+    const startMs = performance.now();
     for (const [index, mutant] of chosen.entries()) {
       const path = join(copy, mutant.file);
       const source = readFileSync(path, "utf8");
