@@ -174,13 +174,12 @@ export class NameAttributes {
     if (!this.#parts.isRegular(record) && !inodes.isDirectory(record)) return -EOPNOTSUPP;
     const settable = inodes.isDirectory(record) ? FLAGS_OF_DIRECTORIES : FLAGS_OF_FILES;
     if ((flags & ~settable) !== 0) return -EOPNOTSUPP;
-    if (this.#parts.quotas.areOn) {
-      inodes.attributes(record, ino, out);
-      this.#hooks.overlay(ino, out);
-      const overdrawn = this.#moveProblem(record, null, null, project, out.blocks);
-      if (overdrawn < 0) return overdrawn;
-    }
+    inodes.attributes(record, ino, out);
+    this.#hooks.overlay(ino, out);
+    const overdrawn = this.#moveProblem(record, null, null, project, out.blocks);
+    if (overdrawn < 0) return overdrawn;
     inodes.readClock();
+    inodes.setTime(record, INODE_MTIME, INODE_MTIME_NS, out.mtime, out.mtimeNs);
     inodes.setU32(record, INODE_FLAGS, ((inodes.flags(record) & ~settable) | flags) >>> 0);
     inodes.setU32(record, INODE_PROJECT, project);
     inodes.touchCtime(record);
@@ -188,6 +187,7 @@ export class NameAttributes {
     this.#store.commit();
     inodes.attributes(record, ino, out);
     this.#hooks.flagsChanged(ino, inodes.flags(record));
+    this.#hooks.attributesChanged(ino, out);
     this.#hooks.overlay(ino, out);
     return 0;
   }

@@ -486,7 +486,7 @@ export class Volume {
       store.space.freeBlocks + store.space.comingBlocks - dataPool.dirtyBlocks,
     );
     const usedBytes = (geometry.blockCount - freeBlocks) * BLOCK_BYTES;
-    const available = Math.max(0, freeBlocks - store.space.reserveBlocks) * BLOCK_BYTES;
+    const available = store.availableBlocks * BLOCK_BYTES;
     return {
       pool: superblock.name,
       uuid: uuidText(superblock.poolUuid),

@@ -200,7 +200,7 @@ export class VolumeFileSystem implements FileSystem {
     out.blockBytes = BLOCK_BYTES;
     out.blocks = geometry.blockCount;
     out.blocksFree = free;
-    out.blocksAvailable = Math.max(0, free - space.reserveBlocks);
+    out.blocksAvailable = this.#store.availableBlocks;
     out.files = this.#store.objectCount + free;
     out.filesFree = out.blocksAvailable;
     if (ino !== 0 && this.#quotas.areOn) this.#quotas.narrow(ino, out);

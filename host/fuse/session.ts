@@ -40,7 +40,6 @@ import { fixedProblem } from "../fs/inode_flags.ts";
 import { type Libc, libc } from "../reactor/libc.ts";
 import type { Reactor, Source } from "../reactor/reactor.ts";
 import { Dispatcher } from "./dispatch.ts";
-import { isImmutableFile } from "./file_flags.ts";
 import { Invalidator } from "./invalidate.ts";
 import { type Later, NO_REPLY, SLOT_BLOCKS } from "./later.ts";
 import {
@@ -640,8 +639,10 @@ export class FuseSession implements Source, Later {
         this.#finish(continuation, status);
         return;
       }
-      if (isImmutableFile(this.#flagged)) this.#distrust(ino);
-      this.#finishWith(continuation, () => this.#reply.ioctl());
+      // The kernel does not know that this changes attributes: the time of change, and whether it may write.
+      const finish = (): void => this.#finishWith(continuation, () => this.#reply.ioctl());
+      if (this.#invalidator?.isAvailable === true) this.#invalidator.inode(ino, -1, 0, finish);
+      else finish();
     };
     const protects = fixedProblem(flags) < 0;
     if (protects && this.#invalidator?.isAvailable === true) {

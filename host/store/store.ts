@@ -227,6 +227,13 @@ export class Store implements ItemStore {
     return status;
   }
 
+  /** Blocks of data that can be promised, some of them after a checkpoint. */
+  get availableBlocks(): number {
+    const { awaitedBlocks, freeBlocks, reserveBlocks } = this.space;
+    const coming = Math.max(0, awaitedBlocks - CHECKPOINT_GAIN_BLOCKS - 1);
+    return Math.max(0, freeBlocks - this.blocksOwed() - reserveBlocks + coming);
+  }
+
   /** Whether `count` more blocks of data can be promised without waiting. */
   hasRoom(count: number): boolean {
     return this.space.freeBlocks - this.blocksOwed() - this.space.reserveBlocks >= count;

@@ -50,6 +50,24 @@ class FullVolume {
   }
 }
 
+t.test("what is said to be available can be taken, and no more", async (t) => {
+  const volume = new FullVolume();
+  const { calls } = volume;
+  for (let index = 0; index < 300; index++) calls.file(ROOT_INO, `name ${index}`);
+  const old = calls.file(ROOT_INO, "old");
+  calls.write(old, 0, bytesOf(12 * MIB, 1));
+  calls.sync();
+  calls.unlink(ROOT_INO, "old");
+  volume.engine.drain();
+  const file = calls.file(ROOT_INO, "file");
+  const available = volume.freeBytes;
+  t.ok(available > 30 * MIB, `${available}, with what was just removed`);
+  // Names and their pages take some, and what is free is in pieces.
+  t.equal(volume.keep(file, 0, 0, available - MIB / 2), 0);
+  t.equal(volume.keep(file, 0, available, 6 * MIB), -ENOSPC, "the rest is for metadata");
+  t.same(volume.findings(), []);
+});
+
 t.test("space that was kept can be written when there is no other", async (t) => {
   const volume = new FullVolume();
   const { calls } = volume;
