@@ -13,6 +13,7 @@
  * attributes of the directories, times after reads; size and times of files are its own while it buffers writes, and
  * st_blocks it asks for after each close. So no request needs a notification after it.
  */
+
 import { EINVAL, ENOENT, ENOSYS, EROFS, ESTALE } from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
 import type { Core } from "../core/core.ts";
@@ -23,6 +24,7 @@ import {
   NewNode,
   VolumeSpace,
 } from "../fs/file_system.ts";
+import { CachedReads } from "./cached_reads.ts";
 import { BODY_BYTES_MIN, CHANGES, CHANGES_NAMES, HANDLERS, type Handler } from "./handlers.ts";
 import { done, type Later, NO_REPLY } from "./later.ts";
 import {
@@ -73,6 +75,7 @@ export class Dispatcher {
   /** The inode whose entry is in the reply area and has been remembered for it, or 0. */
   given = 0;
 
+  readonly cachedReads: CachedReads = new CachedReads();
   readonly attributes: Attributes = new Attributes();
   readonly change: AttributeChange = new AttributeChange();
   readonly node: NewNode = new NewNode();

@@ -1,6 +1,9 @@
 /** Handlers of data: READ, WRITE, allocation, holes, copies, durability, space. */
 import { EDQUOT, EFBIG, EINVAL, ENOSPC, ENXIO, EPERM } from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
+import { SET_KILL_PRIVILEGES, SET_MODE } from "../fs/file_system.ts";
+import { S_IFMT, S_IFREG, S_ISGID, S_ISUID } from "../fs/inode_store.ts";
+import { isDirect } from "./cached_reads.ts";
 import type { Dispatcher } from "./dispatch.ts";
 import { done, NO_REPLY, SLOT_BLOCKS } from "./later.ts";
 import {
@@ -11,19 +14,23 @@ import {
   FUSE_WRITE_CACHE,
   FUSE_WRITE_KILL_SUIDGID,
   READ_OFFSET,
+  READ_OPEN_FLAGS,
   READ_SIZE,
   WRITE_FLAGS,
   WRITE_IN_BYTES,
   WRITE_OFFSET,
+  WRITE_OPEN_FLAGS,
   WRITE_SIZE,
 } from "./protocol.ts";
 
+const S_IXGRP = 0o010;
 /** A WRITE of this many bytes is handed over with its slot; copying a smaller one is cheaper than its memory. */
 const OWNED_BYTES_MIN = 32_768;
 
 export function read(d: Dispatcher): number {
   const offset = d.request.u64(READ_OFFSET);
   if (offset > Number.MAX_SAFE_INTEGER) return 0;
+  d.cachedReads.note(d.request.nodeid, d.request.u32(READ_OPEN_FLAGS));
   d.later.read(d.request, offset, d.request.u32(READ_SIZE));
   return NO_REPLY;
 }
@@ -38,6 +45,7 @@ export function write(d: Dispatcher): number {
   const kill = (flags & FUSE_WRITE_KILL_SUIDGID) !== 0;
   // Written back from the kernel's cache: it owns the times, and tells them when they have changed.
   const keepTimes = d.writeback && (flags & FUSE_WRITE_CACHE) !== 0;
+  if (kill) dropPrivileges(d, request.nodeid, false);
   const payload = request.body + WRITE_IN_BYTES;
   const run = request.run;
   let status: number;
@@ -69,7 +77,33 @@ export function write(d: Dispatcher): number {
   if (status === -EDQUOT && (flags & FUSE_WRITE_CACHE) !== 0) return -ENOSPC;
   if (status < 0) return status;
   d.stats.bytesWritten += status;
+  const isPast = (flags & FUSE_WRITE_CACHE) === 0 && isDirect(request.u32(WRITE_OPEN_FLAGS));
+  if (isPast && d.cachedReads.mayHold(request.nodeid)) {
+    d.later.countForgotten(request, status, offset, size);
+    return NO_REPLY;
+  }
   return d.reply.count(status);
+}
+
+/**
+ * Takes set-user-id and set-group-id from a file that a caller without rights over it is about to change; then asks to be
+ * run again, when the kernel has forgotten its mode: it knows that it asked for this, and believes in the old one.
+ *
+ * @param asksNobody The kernel leaves it to us when (FALLOCATE, COPY_FILE_RANGE): for all but root, whose group but the first
+ *   we do not know.
+ */
+function dropPrivileges(d: Dispatcher, ino: number, asksNobody: boolean): void {
+  const { attributes, change, request } = d;
+  if (asksNobody && request.uid === 0) return;
+  if (d.fs.getAttributes(ino, attributes) < 0) return;
+  const { mode } = attributes;
+  const isOfOthers = asksNobody && request.gid !== attributes.gid;
+  const setGid = (mode & S_IXGRP) !== 0 || isOfOthers ? S_ISGID : 0;
+  const lost = mode & (S_ISUID | setGid);
+  if (lost === 0 || (mode & S_IFMT) !== S_IFREG) return;
+  change.set = SET_MODE | SET_KILL_PRIVILEGES;
+  change.mode = mode & ~lost & 0o7777;
+  if (d.fs.setAttributes(ino, change, attributes) >= 0) d.later.forgetAttributes(ino);
 }
 
 export function statfs(d: Dispatcher): number {
@@ -92,6 +126,7 @@ export function fallocate(d: Dispatcher): number {
   const offset = request.u64(8);
   const byteLength = request.u64(16);
   if (offset + byteLength > Number.MAX_SAFE_INTEGER) return -EFBIG;
+  dropPrivileges(d, request.nodeid, true);
   return done(d.fs.fallocate(request.nodeid, request.u32(24), offset, byteLength));
 }
 
@@ -118,6 +153,7 @@ export function copyFileRange(d: Dispatcher): number {
     return -EFBIG;
   }
   if (request.u32(48) !== 0) return -EINVAL;
+  dropPrivileges(d, to, true);
   d.later.copyRange(request, fromOffset, to, toOffset, byteLength);
   return NO_REPLY;
 }

@@ -13,6 +13,10 @@ export interface Later {
   sync(request: Request): void;
   /** Has the kernel forget what it has cached of an inode. */
   dropCached(ino: number): void;
+  /** Answers a WRITE when the kernel has forgotten what it has cached of a range. */
+  countForgotten(request: Request, byteCount: number, offset: number, byteLength: number): void;
+  /** Throws a Retry, to run the request again when the kernel has forgotten the inode's attributes; if it can be told. */
+  forgetAttributes(ino: number): void;
   /** GETATTR or STATX of an immutable file: 0 to answer at once, or NO_REPLY. */
   attributes(request: Request): number;
   /** FS_*_FL and project of the request's inode: what is cached of a file that gets protected is written first. */

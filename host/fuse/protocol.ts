@@ -226,11 +226,13 @@ export const FOPEN_CACHE_DIR: number = 1 << 3;
 export const READ_IN_BYTES = 40;
 export const READ_OFFSET = 8;
 export const READ_SIZE = 16;
+export const READ_OPEN_FLAGS = 32;
 /** u64 fh, u64 offset, u32 size, u32 write_flags, u64 lock_owner, u32 flags, u32 padding; then the data. */
 export const WRITE_IN_BYTES = 40;
 export const WRITE_OFFSET = 8;
 export const WRITE_SIZE = 16;
 export const WRITE_FLAGS = 20;
+export const WRITE_OPEN_FLAGS = 32;
 export const FUSE_WRITE_CACHE: number = 1 << 0;
 export const FUSE_WRITE_KILL_SUIDGID: number = 1 << 2;
 /** u32 size, u32 padding. */

@@ -674,6 +674,20 @@ export class FuseSession implements Source, Later {
     return NO_REPLY;
   }
 
+  countForgotten(request: Request, byteCount: number, offset: number, byteLength: number): void {
+    const continuation = this.#continue(request);
+    const finish = (): void => this.#finishWith(continuation, () => this.#reply.count(byteCount));
+    if (this.#invalidator?.isAvailable === true)
+      this.#invalidator.inode(request.nodeid, offset, byteLength, finish);
+    else finish();
+  }
+
+  forgetAttributes(ino: number): void {
+    const invalidator = this.#invalidator;
+    if (invalidator?.isAvailable !== true) return;
+    throw new Retry((resume) => invalidator.inode(ino, -1, 0, () => resume(0)));
+  }
+
   dropCached(ino: number): void {
     if (this.#invalidator?.isAvailable === true) this.#invalidator.inode(ino, 0, 0, () => {});
   }

@@ -261,6 +261,24 @@ s = os.stat("a"); print(s.st_uid, s.st_gid)`,
       chmodSync(`${dir}/a`, 0o6777);
       python(dir, `os.setgroups([]); os.setgid(1001); os.setuid(1001); open("a", "r+").write("y")`);
       t.equal(mode(statSync(`${dir}/a`)), 0o777);
+      chmodSync(`${dir}/a`, 0o6777);
+      python(
+        dir,
+        `
+import mmap
+page = mmap.mmap(-1, 4096)
+os.setgroups([]); os.setgid(1001); os.setuid(1001)
+os.pwritev(os.open("a", os.O_WRONLY | getattr(os, "O_DIRECT", 0)), [page], 0)`,
+      );
+      t.equal(mode(statSync(`${dir}/a`)), 0o777, "directly, too");
+      chmodSync(`${dir}/a`, 0o6777);
+      python(
+        dir,
+        `
+os.setgroups([]); os.setgid(1001); os.setuid(1001)
+os.posix_fallocate(os.open("a", os.O_RDWR), 0, 65536)`,
+      );
+      t.equal(mode(statSync(`${dir}/a`)), 0o777, "and taking space");
     },
   },
   {

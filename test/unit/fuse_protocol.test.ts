@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import t from "tap";
 import {
   EFBIG,
@@ -60,6 +61,9 @@ function makeRig(options: { retryShare?: number; seed?: number; shown?: Shown } 
       fsync: (_, dataOnly) => later.push(`fsync ${dataOnly}`),
       sync: () => later.push("sync"),
       attributes: () => 0,
+      countForgotten: (_, byteCount, offset, byteLength) =>
+        later.push(`forgotten ${byteCount} ${offset} ${byteLength}`),
+      forgetAttributes: (ino) => later.push(`attributes ${ino}`),
       dropCached: (ino) => later.push(`drop ${ino}`),
       setFlags: (_, flags, project) => later.push(`flags ${flags} ${project}`),
       copyRange: (_, fromOffset, to, toOffset, byteLength) =>
@@ -128,8 +132,8 @@ t.test("protocol: structs have the sizes of linux/fuse.h 7.45", (t) => {
     ["NOTIFY_INVAL_INODE_BYTES", 24],
     ["NOTIFY_INVAL_ENTRY_BYTES", 16],
   ];
-  const constants = new Map<string, unknown>(Object.entries(abi));
-  for (const [name, bytes] of sizes) t.equal(constants.get(name), bytes, name);
+  const known = new Map<string, unknown>(Object.entries(abi));
+  for (const [name, bytes] of sizes) t.equal(known.get(name), bytes, name);
   // The last field of a struct ends where the struct does.
   t.equal(abi.ATTR_FLAGS + 4, abi.ATTR_BYTES);
   t.equal(abi.ENTRY_ATTR + abi.ATTR_BYTES, abi.ENTRY_OUT_BYTES);
@@ -334,6 +338,25 @@ t.test("dispatch: offsets beyond 2^53", (t) => {
   t.equal(run(abi.FUSE_FALLOCATE, 1, 0, 0, 0, 0, ...huge, 0, 0), -EFBIG);
   t.equal(run(abi.FUSE_READ, 1, 0, 0, 4096, 1, 8192, 0, 0, 0, 0, 0), NO_REPLY);
   t.same(later, [`read ${2 ** 32 + 4096} 8192`]);
+  t.end();
+});
+
+t.test("dispatch: what is read into the kernel's cache is dropped by direct writes", (t) => {
+  const { run, later, dispatcher } = makeRig();
+  const read = (flags: number): number =>
+    run(abi.FUSE_READ, 1, 0, 0, 0, 0, 4096, 0, 0, 0, flags, 0);
+  const write = (writeFlags: number, flags: number): number =>
+    run(abi.FUSE_WRITE, 1, 0, 0, 8, 0, 4, writeFlags, 0, 0, flags, 0, "data");
+  const { O_DIRECT } = constants;
+  // The root is a directory here: what matters is what comes of a write that the file system takes.
+  dispatcher.fs.write = () => 4;
+  t.equal(read(O_DIRECT), NO_REPLY);
+  t.not(write(0, O_DIRECT), NO_REPLY, "there is nothing to drop");
+  t.equal(read(0), NO_REPLY);
+  t.not(write(0, 0), NO_REPLY, "the kernel keeps its cache in step");
+  t.not(write(abi.FUSE_WRITE_CACHE, O_DIRECT), NO_REPLY, "it comes from there");
+  t.equal(write(0, O_DIRECT), NO_REPLY);
+  t.equal(later.at(-1), "forgotten 4 8 4");
   t.end();
 });
 
