@@ -95,11 +95,14 @@ class EngineThread {
 
   start(): void {
     const { environment, devices } = this.#engine;
-    const { readOnly, noAtime } = this.#choices;
-    spawn(mountVolume(environment, devices, { readOnly, noAtime }), (error, volume) => {
-      if (volume === undefined) this.#finish(error);
-      else this.#serve(volume);
-    });
+    const { readOnly, noAtime, strictAtime } = this.#choices;
+    spawn(
+      mountVolume(environment, devices, { readOnly, noAtime, strictAtime }),
+      (error, volume) => {
+        if (volume === undefined) this.#finish(error);
+        else this.#serve(volume);
+      },
+    );
   }
 
   get error(): unknown {
@@ -133,6 +136,7 @@ class EngineThread {
       readOnly: choices.readOnly,
       shown: choices,
       durability: durabilityOf(choices),
+      everyRead: choices.strictAtime,
     });
     session.onEnd((reason) => this.#end(reason === "unmounted" ? null : connectionLost(reason)));
     const resumption = this.#resumption;
@@ -145,6 +149,7 @@ class EngineThread {
           noDev: choices.noDev,
           noExec: choices.noExec,
           noAtime: choices.noAtime,
+          strictAtime: choices.strictAtime,
           sync: choices.sync,
           dirSync: choices.dirSync,
           ...(choices.allowOther ? { allowOther: true } : {}),

@@ -12,6 +12,8 @@ export interface MountChoices {
   readonly noDev: boolean;
   readonly noExec: boolean;
   readonly noAtime: boolean;
+  /** Each read changes access times: so nothing is read from the kernel's cache. */
+  readonly strictAtime: boolean;
   /** Every change, or every change of names, is durable when its call returns. */
   readonly sync: boolean;
   readonly dirSync: boolean;
@@ -42,6 +44,7 @@ const DEFAULTS: MountChoices = {
   noDev: false,
   noExec: false,
   noAtime: false,
+  strictAtime: false,
   sync: false,
   dirSync: false,
   allowOther: false,
@@ -77,6 +80,7 @@ export const OPTION_OF: Readonly<Partial<Record<keyof MountChoices, string>>> = 
   source: "fsname",
   memory: "memory",
   transport: "transport",
+  strictAtime: "strictatime",
 };
 
 /** For mount(8), fstab(5) and systemd, not for a file system; or what holds anyway. */
@@ -96,7 +100,6 @@ const WITHOUT_MEANING = new Set([
   "nolazytime",
   "nodiratime",
   "diratime",
-  "nostrictatime",
   "nomand",
   "silent",
   "loud",
@@ -114,8 +117,7 @@ const TOLD_BY_KERNEL = /^(user_id|group_id|rootmode|fd|max_read|blksize)=|^remou
 /** Each is refused with its reason. */
 const REFUSED: Readonly<Record<string, string>> = {
   remount: "a remount takes only the mount point: dynamicfs mount -o remount,… DIR",
-  strictatime: "access times are kept as relatime does, or not at all (noatime)",
-  lazytime: "access times are kept as relatime does, or not at all (noatime)",
+  lazytime: "access times are kept in memory until the next checkpoint anyway",
   allow_root: "FUSE lets in the one who mounts, or everybody: allow_other",
   mand: "mandatory locks do not exist any more",
   bind: "bind mounts are made by mount(8)",
@@ -135,6 +137,8 @@ const SWITCHES: Readonly<Record<string, Partial<MountChoices>>> = {
   noatime: { noAtime: true },
   relatime: { noAtime: false },
   norelatime: { noAtime: false },
+  strictatime: { noAtime: false, strictAtime: true },
+  nostrictatime: { strictAtime: false },
   sync: { sync: true },
   async: { sync: false },
   dirsync: { dirSync: true },
@@ -264,6 +268,7 @@ export function checkTransport(choices: MountChoices): void {
   if (choices.allowOther) {
     refuse("allow_other", "fuse-native does not tell who asks, so new files would not be theirs");
   }
+  if (choices.strictAtime) refuse("strictatime", "only the kernel transport does it");
   if (choices.sync) refuse("sync", "only the kernel transport does it");
   if (choices.dirSync) refuse("dirsync", "only the kernel transport does it");
   if (choices.uid !== null) refuse("uid", "only the kernel transport does it");
@@ -309,6 +314,7 @@ export function formatMountOptions(choices: Partial<MountChoices>): string {
   add(choices.noAtime, "noatime", "relatime");
   add(choices.sync, "sync", "async");
   add(choices.dirSync, "dirsync", "nodirsync");
+  add(choices.strictAtime, "strictatime", null);
   add(choices.allowOther, "allow_other", null);
   add(choices.autoUnmount, "auto_unmount", null);
   const { uid, gid, fileMask, directoryMask, source, memory, transport } = choices;

@@ -163,7 +163,7 @@ export const COMMANDS: readonly Command[] = [
     description: [
       "Returns when the directory is ready. A daemon serves it until `dynamicfs umount DIR` (or umount, or fusermount3 -u).",
       "A mount point that a killed daemon left behind is cleaned first. In /etc/fstab the type is fuse.dynamicfs, see `dynamicfs install-helper --help`.",
-      "Mount options: ro, rw, nosuid, nodev, noexec, sync, dirsync, noatime, allow_other, auto_unmount, uid=USER, gid=GROUP, umask=MODE, fmask=MODE, dmask=MODE, memory=SIZE, fsname=NAME, and what fstab has for mount(8).",
+      "Mount options: ro, rw, nosuid, nodev, noexec, sync, dirsync, noatime, strictatime, allow_other, auto_unmount, uid=USER, gid=GROUP, umask=MODE, fmask=MODE, dmask=MODE, memory=SIZE, fsname=NAME, and what fstab has for mount(8).",
       "With -o remount,… and the mount point alone, root changes what is mounted: ro, rw, nosuid, nodev, noexec, sync, dirsync and their opposites. Read-only, it returns when everything is on the devices.",
     ],
     effect: "write",

@@ -35,6 +35,8 @@ export class AccessTimes {
   #isPosted = false;
   /** Off: access times stay as they are (noatime). */
   isOn = true;
+  /** Each read counts, however new the time is (strictatime). */
+  isStrict = false;
 
   constructor(options: {
     store: Store;
@@ -62,7 +64,7 @@ export class AccessTimes {
     this.overlay(out);
     if ((out.flags & FLAG_NOATIME) !== 0) return;
     const seconds = clock.seconds();
-    if (!isStale(out, seconds)) return;
+    if (!this.isStrict && !isStale(out, seconds)) return;
     this.#waiting.set(ino, { seconds, nanoseconds: clock.nanoseconds() });
     if (this.#waiting.size < WAITING_MAX || this.#isPosted) return;
     this.#isPosted = true;

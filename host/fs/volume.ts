@@ -74,6 +74,8 @@ export interface MountOptions {
   readonly readOnly: boolean;
   /** Reads leave access times as they are. */
   readonly noAtime?: boolean;
+  /** Each read changes the access time, not only as relatime has it. */
+  readonly strictAtime?: boolean;
   /** Seconds between checkpoints; default 5. */
   readonly checkpointSeconds?: number;
 }
@@ -358,6 +360,7 @@ export function* mountVolume(
   const engine = assemble(environment, pool, superblock.geometry, layout, readOnly);
   const { store, data, namespace } = engine;
   engine.accessTimes.isOn = options.noAtime !== true;
+  engine.accessTimes.isStrict = options.strictAtime === true;
   store.pages.generation = superblock.sequence + 1;
   store.nextObjectId = superblock.nextObjectId;
   store.objectCount = superblock.objectCount;

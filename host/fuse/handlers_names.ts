@@ -1,11 +1,13 @@
 /** Handlers of names: making, removing, linking; what is opened, and what the kernel forgets. */
+import { constants } from "node:fs";
 import { EINVAL, ENOSYS, ESTALE } from "../base/errno.ts";
+import { fixedProblem, immutableProblem } from "../fs/inode_flags.ts";
 import type { Dispatcher } from "./dispatch.ts";
 import { done, NO_REPLY } from "./later.ts";
 import {
   BATCH_FORGET_IN_BYTES,
   CREATE_IN_BYTES,
-  FOPEN_CACHE_DIR,
+  FOPEN_DIRECT_IO,
   FOPEN_KEEP_CACHE,
   FORGET_ONE_BYTES,
   FUSE_ROOT_ID,
@@ -13,6 +15,9 @@ import {
   MKDIR_IN_BYTES,
   MKNOD_IN_BYTES,
 } from "./protocol.ts";
+
+const { O_APPEND, O_RDONLY, O_RDWR, O_WRONLY } = constants;
+const O_ACCMODE: number = O_WRONLY | O_RDWR;
 
 const LINK_BYTES_MAX = 4095;
 const S_IFDIR = 0o040000;
@@ -83,7 +88,7 @@ export function create(d: Dispatcher): number {
     d.attributes,
   );
   if (status < 0) return status;
-  return d.reply.opened(FOPEN_KEEP_CACHE, d.giveEntry());
+  return d.reply.opened(FOPEN_DIRECT_IO, d.giveEntry());
 }
 
 export function tmpfile(d: Dispatcher): number {
@@ -91,7 +96,7 @@ export function tmpfile(d: Dispatcher): number {
   const node = d.newNode(S_IFREG | (request.u32(4) & 0o7777), 0, request.u32(8));
   const status = d.fs.makeUnnamed(request.nodeid, node, d.attributes);
   if (status < 0) return status;
-  return d.reply.opened(FOPEN_KEEP_CACHE, d.giveEntry());
+  return d.reply.opened(d.noOpen ? FOPEN_KEEP_CACHE : FOPEN_DIRECT_IO, d.giveEntry());
 }
 
 export function unlink(d: Dispatcher): number {
@@ -115,12 +120,24 @@ export function link(d: Dispatcher): number {
   return status < 0 ? status : d.giveEntry();
 }
 
+/** Asked for only where the kernel is to read nothing from its cache. */
 export function open(d: Dispatcher): number {
-  return d.noOpen ? -ENOSYS : d.reply.opened(FOPEN_KEEP_CACHE, 0);
+  if (d.noOpen) return -ENOSYS;
+  const { attributes, request } = d;
+  const status = d.fs.getAttributes(request.nodeid, attributes);
+  if (status < 0) return status;
+  const flags = request.u32(0);
+  // May_open() of the kernel would refuse these, if it knew the flags of our files.
+  if ((flags & O_ACCMODE) !== O_RDONLY) {
+    const appends = (flags & O_APPEND) !== 0;
+    const forbidden = (appends ? immutableProblem : fixedProblem)(attributes.flags);
+    if (forbidden < 0) return forbidden;
+  }
+  return d.reply.opened(FOPEN_DIRECT_IO, 0);
 }
 
 export function opendir(d: Dispatcher): number {
-  return d.noOpendir ? -ENOSYS : d.reply.opened(FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR, 0);
+  return d.noOpendir ? -ENOSYS : d.reply.opened(0, 0);
 }
 
 export function forget(d: Dispatcher): number {

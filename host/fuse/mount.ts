@@ -37,6 +37,7 @@ import {
   MS_RDONLY,
   MS_RELATIME,
   MS_REMOUNT,
+  MS_STRICTATIME,
   MS_SYNCHRONOUS,
   O_NONBLOCK,
   O_RDWR,
@@ -58,6 +59,7 @@ export interface KernelFlags {
   readonly noDev?: boolean;
   readonly noExec?: boolean;
   readonly noAtime?: boolean;
+  readonly strictAtime?: boolean;
   /** Each write(2) is followed by an fsync. */
   readonly sync?: boolean;
   readonly dirSync?: boolean;
@@ -199,6 +201,7 @@ function flagsOf(choices: KernelFlags & { readonly readOnly: boolean }): number 
   if (choices.noDev === true) flags |= MS_NODEV;
   if (choices.noExec === true) flags |= MS_NOEXEC;
   if (choices.noAtime === true) flags |= MS_NOATIME;
+  else if (choices.strictAtime === true) flags |= MS_STRICTATIME;
   if (choices.sync === true) flags |= MS_SYNCHRONOUS;
   if (choices.dirSync === true) flags |= MS_DIRSYNC;
   return flags;
@@ -225,11 +228,13 @@ export function remount(
     noDev: change.noDev ?? has("nodev"),
     noExec: change.noExec ?? has("noexec"),
     noAtime: change.noAtime ?? has("noatime"),
+    // It is told by nothing.
+    strictAtime: !has("noatime") && !has("relatime"),
     sync: isSync,
     dirSync: isDirSync,
   });
   // Without any flag of access times the kernel would keep noatime.
-  if ((flags & MS_NOATIME) === 0) flags |= MS_RELATIME;
+  if ((flags & (MS_NOATIME | MS_STRICTATIME)) === 0) flags |= MS_RELATIME;
   if (has("nodiratime")) flags |= MS_NODIRATIME;
   const ofMountOnly =
     isReadOnly === has("ro") && isSync === has("sync") && isDirSync === has("dirsync");

@@ -30,6 +30,7 @@ import {
   FUSE_READDIRPLUS_AUTO,
   FUSE_SETXATTR_EXT,
   FUSE_WRITEBACK_CACHE,
+  FUSE2_DIRECT_IO_ALLOW_MMAP,
   MAX_WRITE_BYTES,
 } from "./protocol.ts";
 
@@ -43,6 +44,8 @@ export interface Offer {
 export interface Wishes {
   /** Let the kernel buffer writes; off, each write(2) is a request. */
   readonly writeback: boolean;
+  /** Be told of each open and each read: nothing is read from the kernel's cache. Default false. */
+  readonly everyRead?: boolean;
   /** POSIX ACLs, which the kernel then checks. Default true. */
   readonly acl?: boolean;
 }
@@ -88,7 +91,9 @@ export function negotiate(offer: Offer, wishes: Wishes): Answer | "again" | null
     FUSE_EXPLICIT_INVAL_DATA |
     FUSE_HANDLE_KILLPRIV_V2 |
     FUSE_INIT_EXT;
-  if (wishes.writeback) wanted |= FUSE_WRITEBACK_CACHE;
+  const { everyRead = false } = wishes;
+  if (everyRead) wanted &= ~(FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT | FUSE_CACHE_SYMLINKS);
+  else if (wishes.writeback) wanted |= FUSE_WRITEBACK_CACHE;
   // A default ACL takes the place of the umask: together or not at all.
   const acl = FUSE_POSIX_ACL | FUSE_DONT_MASK;
   if (wishes.acl !== false && (offer.flags & acl) === acl) wanted |= acl | FUSE_SETXATTR_EXT;
@@ -97,7 +102,8 @@ export function negotiate(offer: Offer, wishes: Wishes): Answer | "again" | null
   return {
     minor: Math.min(offer.minor, FUSE_MINOR),
     flags,
-    flags2: 0,
+    // Else programs could not map files that are not cached.
+    flags2: everyRead ? offer.flags2 & FUSE2_DIRECT_IO_ALLOW_MMAP : 0,
     maxWriteBytes,
     maxPages: maxWriteBytes / 4096,
     maxReadAheadBytes: 16_777_216,

@@ -219,6 +219,7 @@ export const LINK_IN_BYTES = 8;
 export const OPEN_IN_BYTES = 8;
 /** u64 fh, u32 open_flags, s32 backing_id. */
 export const OPEN_OUT_BYTES = 16;
+export const FOPEN_DIRECT_IO: number = 1 << 0;
 export const FOPEN_KEEP_CACHE: number = 1 << 1;
 export const FOPEN_CACHE_DIR: number = 1 << 3;
 
@@ -346,6 +347,7 @@ export const FUSE_INIT_EXT: number = 1 << 30;
 /** Flags of the second word. */
 export const FUSE2_SECURITY_CTX: number = 1 << 0;
 export const FUSE2_HAS_EXPIRE_ONLY: number = 1 << 3;
+export const FUSE2_DIRECT_IO_ALLOW_MMAP: number = 1 << 4;
 
 // Notifications -----------------------------------------------------------------------------------------------------
 

@@ -131,6 +131,8 @@ export interface FuseSessionOptions {
   readonly readOnly: boolean;
   /** Let the kernel buffer writes. Default true. */
   readonly writeback?: boolean;
+  /** Be told of each read: nothing is read from the kernel's cache. Default false. */
+  readonly everyRead?: boolean;
   /** Seconds that the kernel may keep attributes and names; default unlimited. Others are for measurements. */
   readonly attributeSeconds?: number;
   readonly entrySeconds?: number;
@@ -958,6 +960,7 @@ export class FuseSession implements Source, Later {
     };
     const answer = negotiate(offer, {
       writeback: this.#options.writeback ?? true,
+      everyRead: this.#options.everyRead ?? false,
       acl: this.#dispatcher.shown === null,
     });
     if (answer === null) {

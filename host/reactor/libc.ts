@@ -60,6 +60,7 @@ export const MS_SYNCHRONOUS = 16;
 export const MS_REMOUNT = 32;
 export const MS_DIRSYNC = 128;
 export const MS_NOATIME = 1024;
+export const MS_STRICTATIME: number = 1 << 24;
 export const MS_NODIRATIME = 2048;
 export const MS_BIND = 4096;
 export const MS_RELATIME = 0x20_0000;

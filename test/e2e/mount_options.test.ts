@@ -209,6 +209,32 @@ print(os.stat("a").st_atime_ns != before)`,
   });
 });
 
+t.test(
+  "strictatime: each read counts, and protected files are refused at open",
+  { skip },
+  async (t) => {
+    await withMount({ options: "strictatime" }, async (mounted) => {
+      const path = `${mounted.directory}/file`;
+      writeFileSync(path, "content");
+      const atime = (): bigint => statSync(path, { bigint: true }).atimeNs;
+      for (let round = 0; round < 3; round++) {
+        const before = atime();
+        await delay(30);
+        t.equal(readFileSync(path, "utf8"), "content");
+        t.ok(atime() > before, "also of what was just read");
+      }
+      t.notMatch(optionsAt(mounted.directory), /relatime/);
+      if (programsMissing("chattr") === false) {
+        t.equal(mounted.sandbox.program("chattr", ["+i", path]).code, 0);
+        t.throws(() => openSync(path, "r+"), { code: "EPERM" });
+        t.equal(readFileSync(path, "utf8"), "content");
+        t.equal(mounted.sandbox.program("chattr", ["-i", path]).code, 0);
+      }
+      closeSync(openSync(path, "r+"));
+    });
+  },
+);
+
 t.test("what a remount refuses", { skip }, async (t) => {
   await withMount({ size: "256M", options: "umask=022,memory=64M" }, async (mounted) => {
     for (const option of ["uid=5", "umask=077", "memory=1G", "auto_unmount", "frob", "umask=9"]) {
