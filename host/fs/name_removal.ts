@@ -52,9 +52,9 @@ export class NameRemoval {
     const { ino } = this.#directory;
     status = inodes.load(ino, record);
     if (status < 0) return status;
-    if (inodes.isDirectory(record)) return -EISDIR;
     status = fixedProblem(inodes.flags(record) | inodes.flags(directory));
     if (status < 0) return status;
+    if (inodes.isDirectory(record)) return -EISDIR;
     this.lookAtRelease(ino, record);
     inodes.readClock();
     this.#directory.remove(parent, nameAddress, nameLength);
@@ -86,10 +86,11 @@ export class NameRemoval {
     const { ino } = this.#directory;
     status = inodes.load(ino, record);
     if (status < 0) return status;
-    if (!inodes.isDirectory(record)) return -ENOTDIR;
-    if (inodes.u32(record, INODE_ENTRIES) > 0) return -ENOTEMPTY;
+    // As may_delete() of the kernel, which would do it if it knew the flags.
     status = fixedProblem(inodes.flags(record) | inodes.flags(directory));
     if (status < 0) return status;
+    if (!inodes.isDirectory(record)) return -ENOTDIR;
+    if (inodes.u32(record, INODE_ENTRIES) > 0) return -ENOTEMPTY;
     this.lookAtRelease(ino, record);
     inodes.readClock();
     this.#directory.remove(parent, nameAddress, nameLength);

@@ -5,6 +5,9 @@ import t from "tap";
 import { Sandbox } from "../support/cli.ts";
 import { mountImpossible, programsMissing } from "../support/mount.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 const skip = (await mountImpossible()) || programsMissing("python3", "git", "tar");
 const BENCH = fileURLToPath(new URL("../bench/bench.js", import.meta.url));
 

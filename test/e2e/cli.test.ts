@@ -15,6 +15,9 @@ import {
 import t from "tap";
 import { MAIN, mountImpossible, Sandbox } from "../support/cli.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 const skip = mountImpossible();
 const sandbox = new Sandbox();
 t.teardown(() => sandbox.close());

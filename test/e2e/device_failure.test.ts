@@ -18,6 +18,9 @@ import { Sandbox } from "../support/cli.ts";
 import { mountImpossible } from "../support/mount.ts";
 import { code } from "../support/posix_case.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 const skip = process.geteuid?.() === 0 ? await mountImpossible() : "needs root, to mount a tmpfs";
 const MIB = 1 << 20;
 

@@ -29,6 +29,9 @@ import { MAIN, mountImpossible, type Result, Sandbox } from "../support/cli.ts";
 import { delay, Mounted, programsMissing, runProgram, withMount } from "../support/mount.ts";
 import { asUser, code, mode, setxattr } from "../support/posix_case.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 const skip = process.geteuid?.() !== 0 ? "changing mounts needs root" : mountImpossible() || false;
 /** What mount(8) calls for the type fuse.dynamicfs where ours is not installed. */
 const HELPER = "/sbin/mount.fuse3";

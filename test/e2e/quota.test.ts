@@ -16,6 +16,9 @@ import t from "tap";
 import { mountImpossible, programsMissing, withMount } from "../support/mount.ts";
 import { code } from "../support/posix_case.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 /** EDQUOT, which libuv has no name for. */
 const EDQUOT = "Unknown system error -122";
 

@@ -8,6 +8,9 @@ import { COMMANDS } from "../../host/cli/table.ts";
 import { type Result, Sandbox } from "../support/cli.ts";
 import { mountImpossible } from "../support/mount.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 const FOLDER = new URL("../../../host/cli/schema/", import.meta.url);
 const skip = await mountImpossible();
 

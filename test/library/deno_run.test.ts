@@ -5,6 +5,9 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 /** The nearest directory above with a package.json and this test's source. */
 function projectRoot(): string {
   let at = dirname(fileURLToPath(import.meta.url));

@@ -7,6 +7,9 @@ import git from "isomorphic-git";
 import t from "tap";
 import { type OpenVolume, open } from "../../host/mod.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 const author = {
   name: "Ada",
   email: "ada@example.org",

@@ -17,6 +17,9 @@ import { type OpenVolume, open } from "../../host/mod.ts";
 import { Oracle, runCase } from "./compare.ts";
 import { cases, type FsPromises, failure } from "./conformance.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 const MIB = 1024 * 1024;
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 t.comment(`SEED=${seed}`);

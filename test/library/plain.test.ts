@@ -8,6 +8,9 @@ import { Oracle, runCase } from "./compare.ts";
 import { cases, type FsPromises } from "./conformance.ts";
 import { PlainFileSystem } from "./plain_fs.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 t.comment(`SEED=${seed}`);
 

@@ -5,6 +5,9 @@
 import t from "tap";
 import { runPosixCases } from "./posix_cases.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 t.test("POSIX through the library", async (t) => {
   await runPosixCases({
     skip: (name, why) => void t.test(name, { skip: why }, () => {}),

@@ -9,6 +9,9 @@ import { Prng } from "../../host/base/prng.ts";
 import { open } from "../../host/mod.ts";
 import { type FsPromises, failure } from "./conformance.ts";
 
+// A loaded machine takes its time; the runner has a limit of its own.
+t.setTimeout(900_000);
+
 const MIB = 1024 * 1024;
 const ROUNDS = 1500;
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
