@@ -4,7 +4,7 @@
  * instead of holding up the test; on failure the daemon's log is printed.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { MAIN, type Result, Sandbox } from "./cli.ts";
 
 export { mountImpossible } from "./cli.ts";
@@ -16,6 +16,8 @@ export interface MountSettings {
   readonly memory?: string;
   /** `-o` of mount. */
   readonly options?: string;
+  /** What to put the volume on instead of a new image file. `size` is not for block devices. */
+  readonly device?: string;
   /** After so many seconds the connection is cut; default 300. */
   readonly limitSeconds?: number;
 }
@@ -53,7 +55,7 @@ export async function withMount(
 
 export class Mounted {
   readonly sandbox: Sandbox = new Sandbox();
-  readonly image: string = this.sandbox.path("a.img");
+  readonly image: string;
   /** The mount point. */
   readonly directory: string = this.sandbox.path("mnt");
   /** A folder beside it, on another file system. */
@@ -64,6 +66,7 @@ export class Mounted {
 
   constructor(settings: MountSettings) {
     this.#settings = settings;
+    this.image = settings.device ?? this.sandbox.path("a.img");
     mkdirSync(this.directory);
     mkdirSync(this.outside);
     this.sandbox.environment["DYNAMICFS_MEMORY"] = settings.memory ?? "64M";
@@ -92,13 +95,13 @@ export class Mounted {
   }
 
   create(): void {
-    const spec = `${this.image}:${this.#settings.size ?? "1G"}`;
+    const { device, size } = this.#settings;
+    const spec = device?.startsWith("/dev/") === true ? device : `${this.image}:${size ?? "1G"}`;
     expectZero(this.sandbox.run("pool", "create", "test", spec));
   }
 
-  async mount(): Promise<void> {
+  #start(): ChildProcess {
     const log = openSync(this.sandbox.path("daemon.log"), "a");
-    const logged = statSync(this.sandbox.path("daemon.log")).size;
     const options = this.#settings.options === undefined ? [] : ["-o", this.#settings.options];
     const words = ["mount", "-f", this.image, this.directory, ...options];
     const daemon = spawn(process.execPath, [MAIN, ...words], {
@@ -107,6 +110,12 @@ export class Mounted {
       stdio: ["ignore", log, log],
     });
     closeSync(log);
+    return daemon;
+  }
+
+  async mount(): Promise<void> {
+    const logged = Buffer.byteLength(this.log());
+    const daemon = this.#start();
     const startMs = performance.now();
     while (!Buffer.from(this.log()).subarray(logged).includes("is mounted on")) {
       if (daemon.exitCode !== null || daemon.signalCode !== null) {
@@ -146,6 +155,16 @@ export class Mounted {
     daemon.kill("SIGKILL");
     await ended;
     this.#forget();
+    await runProgram("umount", ["-l", this.directory]);
+  }
+
+  /** Starts a daemon and kills it so much later, wherever it is by then: often in the middle of recovery. */
+  async killWhileMounting(afterMs: number): Promise<void> {
+    const daemon = this.#start();
+    const ended = exitOf(daemon);
+    await delay(afterMs);
+    daemon.kill("SIGKILL");
+    await ended;
     await runProgram("umount", ["-l", this.directory]);
   }
 
