@@ -147,13 +147,14 @@ export class Mounted {
     await this.mount();
   }
 
-  /** Ends the daemon as a power cut would end it, and takes the dead mount off. */
-  async kill9(): Promise<void> {
+  /** Ends the daemon as a power cut would end it, and takes the dead mount off: `after` something, if need be. */
+  async kill9(after?: Promise<unknown>): Promise<void> {
     const daemon = this.#daemon;
     if (daemon === null) throw new Error("Not mounted");
     const ended = exitOf(daemon);
     daemon.kill("SIGKILL");
     await ended;
+    await after;
     this.#forget();
     await runProgram("umount", ["-l", this.directory]);
   }
