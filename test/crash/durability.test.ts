@@ -785,3 +785,36 @@ function metadataOf(image: { read(offset: number, target: Uint8Array): void }): 
   }
   return places;
 }
+
+t.test(
+  "the journal has one copy: a bad sector refuses the mount, rot ends what is replayed",
+  async (t) => {
+    const { rig, end } = start({ before: haveFiles }, 1);
+    const before = rig.session.device.eventCount;
+    let place = 0;
+    rig.session.device.onEvent = (kind, index, offsetBytes) => {
+      if (kind === "write" && index === before) place = offsetBytes;
+      return undefined;
+    };
+    rig.session.run(
+      (function* (): Task<void> {
+        yield* rig.write("a", 0, content(100, 1));
+        yield* rig.fsync("a");
+        yield* rig.write("b", 0, content(100, 2));
+        yield* rig.fsync("b");
+      })(),
+    );
+    end();
+    const image = rig.session.device.crashImage(new Prng(1), "none");
+    const { journalStart, journalBlocks } = geometryFor(DEVICE_BYTES);
+    const block = place / BLOCK;
+    t.ok(block >= journalStart && block < journalStart + journalBlocks, "a commit");
+    const whole = look(image.clone());
+    t.ok(same(at(whole, "a").bytes.subarray(0, 100), content(100, 1)));
+    t.throws(() => remount(image.clone(), (device) => device.failReads(place, BLOCK)), FsError);
+    const rotten = image.clone();
+    rotten.flipBit(place + 70, 1);
+    const found = look(rotten);
+    filesAreWhole(found, ["a", "b", "c"]);
+  },
+);
