@@ -18,6 +18,8 @@ export interface DescriptorDeviceOptions {
   /** The descriptor has O_DIRECT: buffers must be aligned for the disk. */
   direct: boolean;
   sectorBytes: number;
+  /** RWF_DSYNC is taken for done, but does nothing: a durable write is a write and a flush. Default false. */
+  ignoresDsync?: boolean;
   /** Closes the descriptor and drops locks. */
   release: () => void;
 }
@@ -34,6 +36,7 @@ export class DescriptorDevice implements Device {
   readonly #reactor: Reactor;
   readonly #fd: number;
   readonly #release: () => void;
+  readonly #ignoresDsync: boolean;
   #canDiscard = true;
   #closed = false;
 
@@ -46,6 +49,7 @@ export class DescriptorDevice implements Device {
     this.#reactor = options.reactor;
     this.#fd = options.fd;
     this.#release = options.release;
+    this.#ignoresDsync = options.ignoresDsync ?? false;
   }
 
   read(offsetBytes: number, address: number, byteLength: number, done: Done): void {
@@ -94,6 +98,13 @@ export class DescriptorDevice implements Device {
     this.#checkAddress(address);
     if (this.readOnly) {
       this.#reactor.post(() => done(-EROFS));
+      return;
+    }
+    if (this.#ignoresDsync) {
+      this.write(offsetBytes, address, byteLength, (status) => {
+        if (status < 0) done(status);
+        else this.flush(done);
+      });
       return;
     }
     this.#reactor.writeDurable(this.#fd, offsetBytes, address, byteLength, (moved) =>

@@ -12,6 +12,7 @@ import {
   ftruncateSync,
   openSync,
   readFileSync,
+  statfsSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
@@ -35,6 +36,11 @@ import { DescriptorDevice } from "./descriptor_device.ts";
 import { lockHolder, processText } from "./holder.ts";
 
 const BLOCK_BYTES = 4096;
+/**
+ * As statfs(2) has it. Linux forgets about RWF_DSYNC for asynchronous direct writes to files of FUSE file systems: no
+ * FSYNC follows, and the write completes.
+ */
+const FUSE_SUPER_MAGIC = 0x65735546;
 /** Image files lie on disks of any kind: the smallest unit that all of them keep whole. */
 const SECTOR_BYTES = 512;
 
@@ -115,6 +121,7 @@ export function openFileDevice(
       readOnly,
       direct: (options.direct ?? true) && setDirect(calls, fd),
       sectorBytes: SECTOR_BYTES,
+      ignoresDsync: statfsSync(path).type === FUSE_SUPER_MAGIC,
       release: () => {
         closeSync(fd);
         held();

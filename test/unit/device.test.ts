@@ -13,6 +13,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Prng } from "../../host/base/prng.ts";
 import { openBlockDevice } from "../../host/device/block_device.ts";
+import { DescriptorDevice } from "../../host/device/descriptor_device.ts";
 import type { Device, Done } from "../../host/device/device.ts";
 import { type FileDeviceOptions, openFileDevice } from "../../host/device/file_device.ts";
 import { MemoryDevice } from "../../host/device/memory_device.ts";
@@ -237,6 +238,42 @@ function makeLoop(sizeBytes: number): { path: string; file: string } | string {
   if (result.status !== 0) return `losetup: ${result.error?.message ?? result.stderr}`;
   return { path: result.stdout.trim(), file };
 }
+
+t.test("where RWF_DSYNC does nothing a durable write is a write and then a flush", async (t) => {
+  const calls: string[] = [];
+  const results = { write: BLOCK, flush: 0 };
+  const reactor = {
+    write: (_fd: number, _at: number, _address: number, _length: number, done: Done) => {
+      calls.push("write");
+      done(results.write);
+    },
+    flush: (_fd: number, done: Done) => {
+      calls.push("flush");
+      done(results.flush);
+    },
+  } as unknown as Reactor;
+  const device = new DescriptorDevice({
+    reactor,
+    fd: -1,
+    name: "fuse",
+    sizeBytes: MIB,
+    readOnly: false,
+    direct: true,
+    sectorBytes: 512,
+    ignoresDsync: true,
+    release: () => {},
+  });
+  const statuses: number[] = [];
+  const write = (): void => device.writeDurable(0, 0, BLOCK, (status) => statuses.push(status));
+  write();
+  t.same([calls.splice(0), statuses.splice(0)], [["write", "flush"], [0]]);
+  results.flush = -5;
+  write();
+  t.same([calls.splice(0), statuses.splice(0)], [["write", "flush"], [-5]]);
+  results.write = -28;
+  write();
+  t.same([calls.splice(0), statuses.splice(0)], [["write"], [-28]]);
+});
 
 t.test("block devices", async (t) => {
   const loop = makeLoop(16 * MIB);
