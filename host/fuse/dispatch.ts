@@ -39,10 +39,12 @@ import {
   FUSE_READDIRPLUS,
   FUSE_WRITE,
   FUSE_WRITE_CACHE,
+  O_DSYNC,
   OPCODE_COUNT,
   READ_OFFSET,
   READ_SIZE,
   WRITE_FLAGS,
+  WRITE_OPEN_FLAGS,
 } from "./protocol.ts";
 import { direntBytes, type Reply } from "./reply.ts";
 import type { Request } from "./request.ts";
@@ -154,6 +156,18 @@ export class Dispatcher {
     }
     const isCopy = opcode === FUSE_COPY_FILE_RANGE || opcode === FUSE_COPY_FILE_RANGE_64;
     return isCopy ? this.request.u64(16) : nodeid;
+  }
+
+  /**
+   * The inode of the loaded request if it is a write whose program wants it durable (O_DSYNC, O_SYNC, RWF_DSYNC), or 0.
+   * The kernel asks for an fsync after such a write itself, but not after one that was asynchronous and direct (io_uring or
+   * libaio with O_DIRECT), although it passes the flag on.
+   */
+  durableWriteIno(): number {
+    const { request } = this;
+    if (request.opcode !== FUSE_WRITE) return 0;
+    if ((request.u32(WRITE_FLAGS) & FUSE_WRITE_CACHE) !== 0) return 0;
+    return (request.u32(WRITE_OPEN_FLAGS) & O_DSYNC) !== 0 ? request.nodeid : 0;
   }
 
   /** Gives back the references that came with a reply that nobody took. */

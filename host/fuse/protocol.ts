@@ -233,7 +233,10 @@ export const WRITE_IN_BYTES = 40;
 export const WRITE_OFFSET = 8;
 export const WRITE_SIZE = 16;
 export const WRITE_FLAGS = 20;
+/** The descriptor's flags, with O_DSYNC and O_SYNC also for a single write that asks for it. */
 export const WRITE_OPEN_FLAGS = 32;
+/** Of the flags: also set in O_SYNC. The same on all processors that Node runs on. */
+export const O_DSYNC = 0o10000;
 export const FUSE_WRITE_CACHE: number = 1 << 0;
 export const FUSE_WRITE_KILL_SUIDGID: number = 1 << 2;
 /** u32 size, u32 padding. */

@@ -432,6 +432,7 @@ export class FuseSession implements Source, Later {
       if (this.durability !== "none") {
         durableIno = this.#dispatcher.durableIno(this.durability === "names");
       }
+      if (durableIno === 0) durableIno = this.#dispatcher.durableWriteIno();
       status = this.#dispatcher.run();
     } catch (error) {
       if (error instanceof Retry) {

@@ -4,11 +4,13 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdirSync } from "node:fs";
 import t from "tap";
 import {
   delay,
   type Mounted,
   mountImpossible,
+  must,
   programsMissing,
   python,
   withMount,
@@ -110,6 +112,29 @@ for name in ["O_SYNC", "O_DSYNC", "O_SYNC-direct", "O_DSYNC-direct", "RWF_DSYNC"
 `,
       );
       t.pass("all of it is there");
+    });
+
+    const noFio = programsMissing("fio");
+    await t.test("kill -9: asynchronous direct writes with O_DSYNC", { skip: noFio }, async (t) => {
+      // io_uring is not allowed everywhere; libaio is, and the kernel treats both alike.
+      const job = ["--name=f", "--filename=f", "--size=1m", "--randseed=7"];
+      const more = [
+        "--rw=randwrite",
+        "--verify=crc32c",
+        "--ioengine=libaio",
+        "--iodepth=4",
+        "--direct=1",
+      ];
+      const verified = [...job, ...more, "--verify_state_save=0"];
+      const folder = mounted.path("asynchronous");
+      mkdirSync(folder);
+      const options = { cwd: folder };
+      await must("fio", [...job, "--rw=write", "--zero_buffers", "--end_fsync=1"], options);
+      await must("fio", [...verified, "--sync=dsync", "--do_verify=0"], options);
+      await mounted.kill9();
+      await mounted.mount();
+      await must("fio", [...verified, "--verify_only=1"], options);
+      t.pass("all of them are there");
     });
 
     for (const [title, sync] of [

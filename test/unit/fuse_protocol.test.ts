@@ -522,8 +522,13 @@ t.test("dispatch: what must be durable before it is answered", (t) => {
   }
   const write = zeros(10);
   t.equal(durable(false, abi.FUSE_WRITE, ...write), 5, "straight from a program");
+  t.equal(dispatcher.durableWriteIno(), 0, "that did not ask for it");
+  write[abi.WRITE_OPEN_FLAGS / 4] = 0o10000;
+  durable(false, abi.FUSE_WRITE, ...write);
+  t.equal(dispatcher.durableWriteIno(), 5, "with O_DSYNC");
   write[abi.WRITE_FLAGS / 4] = abi.FUSE_WRITE_CACHE;
   t.equal(durable(false, abi.FUSE_WRITE, ...write), 0, "the kernel asks for an fsync");
+  t.equal(dispatcher.durableWriteIno(), 0, "for O_DSYNC, too");
   const copy = zeros(14);
   copy[4] = 9;
   t.equal(durable(false, abi.FUSE_COPY_FILE_RANGE, ...copy), 9, "the target");
