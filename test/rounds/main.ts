@@ -1,5 +1,8 @@
 /**
- * Kills the daemon of a real mount under real programs, round after round: `npm run kill9 -- [--rounds N] [--seed S]`.
+ * Kills the daemon of a real mount under real programs, round after round:
+ * `npm run kill9 -- [--rounds N] [--seed S] [--disk image|file|loop]`. On `image`, an image file, nothing else is lost. The others
+ * are a faulty disk of ours (as an image file, or by a loop device as a block device) that also loses power each time: what
+ * was not flushed is gone, there, or torn.
  *
  * Round i does what seed S + i says: which programs, when the kill comes, how often it comes again while the next mount
  * recovers. Ten rounds share a volume. The processes themselves are not repeatable: a seed shows the same plan again, not
@@ -7,10 +10,13 @@
  */
 import { parseArgs } from "node:util";
 import { Prng } from "../../host/base/prng.ts";
+import { FaultyDisk, whyNoLoop } from "../support/faulty_disk.ts";
 import { killRound, planRound, WORKLOADS, workloadsHere } from "../support/kill9.ts";
 import { Mounted, mountImpossible } from "../support/mount.ts";
 
-const VOLUME_ROUNDS = 10;
+/** Rounds on one volume; fewer where the disk is in memory. */
+const VOLUME_ROUNDS = { image: 10, file: 5, loop: 5 };
+const DISK_BYTES = 1 << 30;
 
 const { values } = parseArgs({
   options: {
@@ -18,6 +24,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     /** Only these workloads, with commas. */
     only: { type: "string" },
+    disk: { type: "string", default: "image" },
     keep: { type: "boolean", default: false },
   },
 });
@@ -26,6 +33,16 @@ const firstSeed = Number(values.seed);
 const impossible = await mountImpossible();
 if (impossible !== false) {
   console.error(`cannot mount here: ${impossible}`);
+  process.exit(2);
+}
+const kind = values.disk;
+if (kind !== "image" && kind !== "file" && kind !== "loop") {
+  console.error("--disk is image, file or loop");
+  process.exit(2);
+}
+const lack = kind === "image" ? false : whyNoLoop();
+if (lack !== false) {
+  console.error(`no such disk here: ${lack}`);
   process.exit(2);
 }
 const here = workloadsHere();
@@ -44,6 +61,8 @@ let kills = 0;
 let fscks = 0;
 let failures = 0;
 let mounted: Mounted | null = null;
+let disk: FaultyDisk | null = null;
+let dropped = 0;
 let figures: Readonly<Record<string, number>> = {};
 
 function settle(): void {
@@ -60,11 +79,13 @@ function fsck(volume: Mounted, when: string): string | null {
 for (let round = 0; round < rounds; round++) {
   const seed = firstSeed + round;
   const prng = new Prng(seed);
-  if (round % VOLUME_ROUNDS === 0 || mounted === null) {
+  if (round % VOLUME_ROUNDS[kind] === 0 || mounted === null) {
     settle();
     await mounted?.close();
+    await disk?.close();
+    disk = kind === "image" ? null : await FaultyDisk.start(DISK_BYTES, kind);
     mounted = new Mounted({
-      size: "4G",
+      ...(disk === null ? { size: "4G" } : { device: disk.path, size: `${DISK_BYTES}` }),
       memory: prng.below(2) === 0 ? "64M" : "128M",
       limitSeconds: 300,
     });
@@ -72,6 +93,7 @@ for (let round = 0; round < rounds; round++) {
     await mounted.mount();
   }
   const volume: Mounted = mounted;
+  const faulty: FaultyDisk | null = disk;
   const plan = planRound(prng, wanted);
   const bad: string[] = [];
   try {
@@ -80,8 +102,13 @@ for (let round = 0; round < rounds; round++) {
       notes: `${volume.outside}/notes`,
       round,
       seed,
-      whenDead: async () => (prng.below(4) === 0 ? fsck(volume, "before recovery") : null),
+      beforeKill: () => faulty?.command(`cut ${seed}`),
+      whenDead: async () => {
+        faulty?.command("back");
+        return prng.below(4) === 0 ? fsck(volume, "before recovery") : null;
+      },
     });
+    dropped += faulty?.unflushed.splice(0).reduce((sum, count) => sum + count, 0) ?? 0;
     bad.push(...result.bad);
     figures = result.figures;
     if (prng.below(3) === 0) {
@@ -91,7 +118,8 @@ for (let round = 0; round < rounds; round++) {
       await volume.mount();
     }
     const error = /^.*"level":"error".*$/m.exec(volume.log());
-    if (error !== null) bad.push(`the log has ${error[0].slice(0, 300)}`);
+    // A disk that has lost power fails.
+    if (error !== null && faulty === null) bad.push(`the log has ${error[0].slice(0, 300)}`);
   } catch (error) {
     bad.push((error as Error).stack ?? String(error));
   }
@@ -107,7 +135,7 @@ for (let round = 0; round < rounds; round++) {
   );
   if (bad.length > 0) {
     failures += 1;
-    console.log(`seed ${seed} failed (npm run kill9 -- --rounds 1 --seed ${seed}):`);
+    console.log(`seed ${seed} failed (npm run kill9 -- --rounds 1 --seed ${seed} --disk ${kind}):`);
     for (const each of bad) console.log(`  ${each}`);
     console.log(volume.log().slice(-3000));
     if (values.keep) console.log(`kept: ${volume.sandbox.directory}`);
@@ -119,6 +147,8 @@ for (let round = 0; round < rounds; round++) {
 }
 settle();
 await mounted?.close();
+await disk?.close();
+if (kind !== "image") console.log(`${dropped} writes in the disk's cache when power was lost`);
 console.log(
   `${rounds} rounds, ${kills} kills, ${acknowledged} acknowledgements checked, ${fscks} fscks in ` +
     `${minutes((performance.now() - startMs) / 1000)}: ${failures} failed`,

@@ -58,7 +58,8 @@ export interface Workload {
 
 const QUIET = { throwIfNoEntry: false } as const;
 const NOTE_POLLS_MAX = 1200;
-const GONE = /Errno (107|103|5|2|9)\]/;
+/** A dead mount, or (of a device that failed) one that takes no more. */
+const GONE = /Errno (107|103|5|2|9|30)\]/;
 const SQLITE_GONE =
   /disk I\/O error|unable to open database file|readonly database|locking protocol|Errno|SIGBUS/;
 
@@ -325,7 +326,10 @@ for top, dirs, files in os.walk("tree"):
     for f in files: open(top + "/" + f).read()
 `,
   },
-  /** Commits with everything synced: the acknowledged one is there, and the repository is whole. */
+  /**
+   * Commits with everything synced: the acknowledged one is there, and the repository is whole. git fsyncs files, but not
+   * the directory in which it renames the branch: that is done for it.
+   */
   git: {
     write: `
 say = note("git"); r = mount_path + "/repo"
@@ -340,7 +344,7 @@ for top, dirs, files in os.walk(r + "/.git"):
 if noted("git"): run("reset", "-q", "--hard")
 for i in range(10**9):
     open(r + "/f%d" % (i % 7), "w").write("%d %d" % (round, i) * 100)
-    run("add", "-A"); run("commit", "-qm", "%d-%d" % (round, i)); say(run("rev-parse", "HEAD").strip())
+    run("add", "-A"); run("commit", "-qm", "%d-%d" % (round, i)); head = run("rev-parse", "HEAD").strip(); sync_dir(r); say(head)
     if random.random() < 0.1: run("gc", "-q", "--prune=now")
 `,
     check: `
@@ -423,6 +427,8 @@ export async function killRound(
     /** The kill waits until so many workloads have noted anything: for machines of any speed. */
     readonly notedFirst?: number;
     readonly killsAtMount?: readonly number[];
+    /** Called at the moment of the kill, right before it. */
+    readonly beforeKill?: () => void;
     /** Called after the kill, before the next mount. */
     readonly whenDead?: () => Promise<string | null>;
   },
@@ -439,6 +445,7 @@ export async function killRound(
     return kinds.length < (options.notedFirst ?? 0);
   };
   for (let polls = 0; isEarly() && polls < NOTE_POLLS_MAX; polls++) await delay(50);
+  options.beforeKill?.();
   const endings = Promise.all(writers.map((writer) => writer.ended));
   // The dead mount stays until all have met it: what lies under it would take their calls.
   await mounted.kill9(endings);
