@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { type OpenVolume, open } from "../../host/mod.ts";
 
+t.setTimeout(600_000);
 const MODULE = fileURLToPath(new URL("../../host/mod.js", import.meta.url));
 const CONTENT = `const content = (length, seed) => Buffer.from(Array.from({ length }, (_, i) => (i * 31 + (i >> 8) + seed) % 251));`;
 
