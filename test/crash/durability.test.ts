@@ -829,3 +829,33 @@ t.test(
     filesAreWhole(found, ["a", "b", "c"]);
   },
 );
+
+t.test(
+  "truncate of a file in many pieces: from its end on, in steps; each is a whole cut",
+  async (t) => {
+    const pieces = 400;
+    const old = new Uint8Array((2 * pieces - 1) * BLOCK);
+    for (let piece = 0; piece < pieces; piece++) old.set(content(BLOCK, piece), 2 * piece * BLOCK);
+    promise(t, ["whole", "cut"], {
+      *before(rig) {
+        yield* rig.file("f");
+        for (let piece = 0; piece < pieces; piece++) {
+          const from = 2 * piece * BLOCK;
+          yield* rig.write("f", from, old.subarray(from, from + BLOCK));
+        }
+      },
+      *work(rig) {
+        yield* rig.truncate("f", 5000);
+        yield* rig.fsync("f");
+        rig.say("cut");
+      },
+      check(found, said) {
+        const { bytes } = at(found, "f");
+        ensure(bytes.length >= 5000 && same(bytes, old.subarray(0, bytes.length)), "other bytes");
+        ensure(said.size === 0 || bytes.length === 5000, "the cut is lost");
+        // A size in between is whole, too: each step takes pieces from the end.
+        return bytes.length === 5000 ? "cut" : "whole";
+      },
+    });
+  },
+);
