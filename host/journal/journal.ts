@@ -46,6 +46,9 @@ export const COMMIT_BYTES_MAX: number = 4 * 1024 * 1024;
 const RESERVE_BLOCKS = (2 * COMMIT_BYTES_MAX) / BLOCK_BYTES;
 export const JOURNAL_MEMORY_BYTES: number = 2 * COMMIT_BYTES_MAX;
 
+/** Blocks that are looked through at a time. */
+const SCAN_BLOCKS = 256;
+
 /** A place in the journal from which replay can begin. */
 export interface JournalPosition {
   sequence: number;
@@ -469,6 +472,45 @@ export function* readCommit(
     };
   }
   return null;
+}
+
+/**
+ * Whether the commit that a position expects, and that is not there, was durable once: the next one is, whole. One commit is
+ * in flight at a time, so no loss of power does that. Looks as far as the longest commit reaches.
+ */
+export function* hasSuccessor(
+  core: Core,
+  pool: Pool,
+  area: { start: number; blocks: number; poolUuid: Uint8Array },
+  position: JournalPosition,
+  buffer: number,
+): Task<boolean> {
+  const reach = position.block + COMMIT_BYTES_MAX / BLOCK_BYTES + 1;
+  // The one expected may have been written at the start of the area.
+  const ranges = [[position.block, Math.min(reach, area.blocks)] as const];
+  if (reach > area.blocks) ranges.push([0, Math.min(reach - position.block, position.block)]);
+  const sequence = position.sequence + 1;
+  for (const [from, to] of ranges) {
+    for (let block = from; block < to; block += SCAN_BLOCKS) {
+      const count = Math.min(SCAN_BLOCKS, to - block);
+      const status = yield (resume) =>
+        pool.read(0, area.start + block, buffer, count * BLOCK_BYTES, resume);
+      if (status < 0) continue;
+      const candidates: JournalPosition[] = [];
+      for (let index = 0; index < count; index++) {
+        const at = buffer + index * BLOCK_BYTES;
+        if (core.view.getUint32(at + COMMIT_MAGIC_AT, true) !== COMMIT_MAGIC) continue;
+        if (getU64(core.view, at + COMMIT_SEQUENCE) !== sequence) continue;
+        const chain = core.bytes.slice(at + COMMIT_CHAIN, at + COMMIT_CHAIN + 8);
+        candidates.push({ sequence, block: block + index, chain });
+      }
+      for (const candidate of candidates) {
+        const commit = yield* readCommit(core, pool, area, candidate, buffer);
+        if (commit !== null) return true;
+      }
+    }
+  }
+  return false;
 }
 
 /** Length of the commit whose header fits the position, else 0. Reads one block into the buffer. */

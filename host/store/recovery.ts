@@ -27,7 +27,7 @@ import {
 import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE, ITEM_QUOTA } from "../format/key.ts";
 import { addressBlock } from "../format/page_pointer.ts";
 import type { Superblock } from "../format/superblock.ts";
-import { type JournalPosition, readCommit } from "../journal/journal.ts";
+import { hasSuccessor, type JournalPosition, readCommit } from "../journal/journal.ts";
 import { INTENT_SHRINK } from "./item_store.ts";
 import type { Store } from "./store.ts";
 
@@ -103,6 +103,14 @@ export function* recover(
         }
         position = commit.next;
       }
+    }
+    if (yield* hasSuccessor(store.core, store.pool, area, position, store.journalMemory)) {
+      // What follows needs what is lost. Nothing can bring it back, and what is there is whole: the mount goes on.
+      store.log("error", "journal.damaged", {
+        sequence: position.sequence,
+        block: area.start + position.block,
+        problem: "a commit that was durable is damaged: what it and later ones held is lost",
+      });
     }
   } catch (error) {
     if (error instanceof FsError && !(error instanceof RetryFailed)) throw error;
