@@ -678,10 +678,26 @@ export class FuseSession implements Source, Later {
   }
 
   countForgotten(request: Request, byteCount: number, offset: number, byteLength: number): void {
+    const isDurable = this.durability === "all" || this.#dispatcher.durableWriteIno() !== 0;
     const continuation = this.#continue(request);
-    const finish = (): void => this.#finishWith(continuation, () => this.#reply.count(byteCount));
+    const { nodeid: ino } = request;
+    const answer = (): void => this.#finishWith(continuation, () => this.#reply.count(byteCount));
+    const finish = (): void => {
+      if (!isDurable) {
+        answer();
+        return;
+      }
+      try {
+        this.#fs.fsync(ino, false, (status) => {
+          if (status < 0) this.#finish(continuation, status);
+          else answer();
+        });
+      } catch (error) {
+        this.#retryLater(continuation, error, finish);
+      }
+    };
     if (this.#invalidator?.isAvailable === true)
-      this.#invalidator.inode(request.nodeid, offset, byteLength, finish);
+      this.#invalidator.inode(ino, offset, byteLength, finish);
     else finish();
   }
 
