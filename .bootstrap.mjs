@@ -5,7 +5,7 @@
  *   node .bootstrap.mjs start|test|test:deno|test:e2e|test:programs|sim|kill9|fuzz|mutants|bench [ARGUMENTS]
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -48,6 +48,11 @@ async function runBuilt(module, args) {
 
 const [task = "test", ...args] = process.argv.slice(2);
 if (!isInstalled()) {
+  // npm ci follows a link and empties what it points to, which belongs to others.
+  if (lstatSync("node_modules", { throwIfNoEntry: false })?.isSymbolicLink()) {
+    process.stderr.write("node_modules is a link, and older than package-lock.json: install there\n");
+    process.exit(1);
+  }
   process.stderr.write("installing packages (npm ci) …\n");
   npm(["ci", "--no-audit", "--no-fund"]);
 }
