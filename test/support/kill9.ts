@@ -134,7 +134,10 @@ for i in range(10**9):
     check: `
 log = read("log") if os.path.exists("log") else b""
 check(len(log) >= last("log"), "log: %d bytes of %d acknowledged" % (len(log), last("log")))
-check(log == b"".join(b"%09d;" % n for n in range(len(log) // 10 + 1))[:len(log)], "log: wrong bytes")
+expected = b"".join(b"%09d;" % n for n in range(len(log) // 10 + 1))[:len(log)]
+if log != expected:
+    at = next(i for i in range(len(log)) if log[i] != expected[i])
+    check(False, "log: wrong bytes from %d on, of %d, acknowledged %d: %r" % (at, len(log), last("log"), log[at:at + 40]))
 figures["log"] = len(noted("log"))
 `,
   },
