@@ -1,55 +1,100 @@
 /**
- * Runs fuzz targets: `node build/test/fuzz/main.js [target] [--seed N] [--seconds S]`. A failure prints the command that
- * shows it again; the same seed gives the same run, since a round's length is counted in steps, not in time.
+ * Runs a campaign: `npm run fuzz -- --target images|requests|library|core --seed N --count M [--out DIR]`. Mutant number
+ * i of a campaign is made from seed N + i, so a campaign can be cut in pieces and gone on with. A mutant that fails is
+ * written to a file with its seed, and its fields are reduced to those that are needed; `--replay FILE` runs it again.
+ *
+ * Progress goes to stderr once in a while, what was found and what was reached to stdout at the end.
  */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Prng } from "../../host/base/prng.ts";
-import { fuzzAllocator } from "./allocator.ts";
-import { fuzzChecksum } from "./checksum.ts";
-import { fuzzDirtyMap } from "./dirty_map.ts";
-import { fuzzPage } from "./page.ts";
+import { shrink, TARGETS } from "./campaign.ts";
+import type { Field } from "./target.ts";
 
-/** A target does `steps` random things and throws when something is wrong. A Wasm trap is always wrong. */
-const targets: Record<string, (random: Prng, steps: number) => void> = {
-  allocator: fuzzAllocator,
-  checksum: fuzzChecksum,
-  dirtyMap: fuzzDirtyMap,
-  page: fuzzPage,
-};
+const PROGRESS_MS = 10_000;
 
-const STEPS_PER_ROUND = 200;
-
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
+const { values } = parseArgs({
   options: {
-    seed: { type: "string" },
-    seconds: { type: "string", default: "5" },
+    target: { type: "string", default: Object.keys(TARGETS).join(",") },
+    seed: { type: "string", default: "1" },
+    count: { type: "string", default: "1000" },
+    out: { type: "string", default: "build/fuzz" },
+    /** Ends the campaign after so many different failures. */
+    failures: { type: "string", default: "20" },
+    replay: { type: "string" },
   },
 });
-const names = positionals.length > 0 ? positionals : Object.keys(targets);
-const firstSeed = Number(values.seed ?? Date.now() % 1_000_000_000);
-const limitMs = Number(values.seconds) * 1000;
 
-for (const name of names) {
-  const target = targets[name];
+function nameOf(error: unknown): string {
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return (text.split("\n")[0] as string).replace(/\d+/g, "N").slice(0, 160);
+}
+
+function duration(seconds: number): string {
+  return seconds < 90 ? `${seconds.toFixed(0)} s` : `${(seconds / 60).toFixed(1)} min`;
+}
+
+async function campaign(name: string, firstSeed: number, count: number): Promise<void> {
+  const target = TARGETS[name];
   if (target === undefined) {
-    console.error(`No target ${name}; there are: ${Object.keys(targets).join(", ")}`);
+    console.error(`No target ${name}; there are: ${Object.keys(TARGETS).join(", ")}`);
     process.exitCode = 2;
-    break;
+    return;
   }
+  const outcomes = new Map<string, number>();
+  const failures = new Map<string, number>();
   const start = performance.now();
-  let seed = firstSeed;
-  console.log(`${name}: seed ${seed}`);
-  try {
-    do {
-      target(new Prng(seed), STEPS_PER_ROUND);
-      seed += 1;
-    } while (performance.now() - start < limitMs);
-    console.log(`${name}: ${seed - firstSeed} rounds of ${STEPS_PER_ROUND} steps, no fault`);
-  } catch (error) {
-    const kind = error instanceof WebAssembly.RuntimeError ? "trap in the core" : "fault";
-    console.error(`${name}: ${kind}; again with: fuzz ${name} --seed ${seed} --seconds 0`);
-    console.error(error);
-    process.exitCode = 1;
+  let shown = start;
+  let done = 0;
+  for (; done < count && failures.size < Number(values.failures); done += 1) {
+    const seed = firstSeed + done;
+    const fields = target.mutate(new Prng(seed));
+    try {
+      const outcome = await target.run(fields);
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+    } catch (error) {
+      const failure = nameOf(error);
+      const seen = failures.get(failure) ?? 0;
+      failures.set(failure, seen + 1);
+      if (seen === 0) {
+        const small = await shrink(target, fields, (other) => nameOf(other) === failure);
+        mkdirSync(values.out, { recursive: true });
+        const file = join(values.out, `${name}-${seed}.json`);
+        writeFileSync(file, `${JSON.stringify({ target: name, seed, failure, fields: small })}\n`);
+        console.error(`${name}: seed ${seed}: ${failure}\n  --replay ${file}`);
+      }
+    }
+    const now = performance.now();
+    if (now - shown > PROGRESS_MS) {
+      shown = now;
+      const rate = (done + 1) / ((now - start) / 1000);
+      const left = duration((count - done - 1) / rate);
+      const rss = Math.round(process.memoryUsage.rss() / 2 ** 20);
+      console.error(
+        `${name}: ${done + 1} of ${count}, ${rate.toFixed(0)}/s, ${left} left, ${failures.size} failures, ${rss} MiB`,
+      );
+    }
   }
+  const seconds = (performance.now() - start) / 1000;
+  const rss = Math.round(process.resourceUsage().maxRSS / 1024);
+  console.log(
+    `${name}: ${done} mutants, seeds ${firstSeed} to ${firstSeed + done - 1}, ${duration(seconds)}, ` +
+      `${[...failures.values()].reduce((sum, n) => sum + n, 0)} failed, ${outcomes.size} kinds of outcome, at most ${rss} MiB`,
+  );
+  for (const [failure, times] of failures) console.log(`  ${times} × ${failure}`);
+  const top = [...outcomes].sort((a, b) => b[1] - a[1]).slice(0, 25);
+  for (const [outcome, times] of top) console.log(`  ${String(times).padStart(8)}  ${outcome}`);
+  if (failures.size > 0) process.exitCode = 1;
+}
+
+if (values.replay !== undefined) {
+  const { target: name, fields } = JSON.parse(readFileSync(values.replay, "utf8")) as {
+    target: string;
+    fields: Field[];
+  };
+  console.log(await TARGETS[name]?.run(fields));
+} else {
+  for (const name of values.target.split(","))
+    await campaign(name, Number(values.seed), Number(values.count));
 }
