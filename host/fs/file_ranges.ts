@@ -6,6 +6,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { EFBIG, EINVAL, EIO, ENOSPC, EOPNOTSUPP, EROFS, ESTALE } from "../base/errno.ts";
+import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
 import { retrying, spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
@@ -157,7 +158,8 @@ export class FileRanges {
     for (;;) {
       const more = yield* retrying(() => {
         const begun = this.#store.begin(INTENT_SHRINK);
-        if (begun < 0) throw new Error(`Cannot truncate: error ${begun}`);
+        if (begun < 0)
+          throw new FsError(begun, "file/shorten", `Cannot truncate: error ${begun}`);
         const inode = this.#store.get(ino, ITEM_INODE, 0);
         if (inode === 0) return false;
         copyInodeForData(this.#core, inode, this.#inode);

@@ -1,5 +1,6 @@
 /** Frees the data and the items of unlinked inodes, in the background and in transactions of bounded size. */
 import { EROFS } from "../base/errno.ts";
+import { FsError } from "../base/fs_error.ts";
 import { retrying, spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
@@ -72,7 +73,7 @@ export class FileReaper {
     const begun = store.begin(INTENT_SHRINK);
     if (begun < 0) {
       if (this.#store.faulted !== null || begun === -EROFS) return false;
-      throw new Error(`Cannot free inode ${ino}: error ${begun}`);
+      throw new FsError(begun, "file/reap", `Cannot free inode ${ino}: error ${begun}`);
     }
     const inode = store.get(ino, ITEM_INODE, 0);
     if (inode === 0) return false;

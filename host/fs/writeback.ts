@@ -7,6 +7,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { EIO, ENOSPC } from "../base/errno.ts";
+import { FsError } from "../base/fs_error.ts";
 import { retrying, spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
@@ -300,7 +301,11 @@ export class Writeback {
   #ended(piece: Piece, status: number): void {
     if (status < 0) {
       this.#store.fault(
-        new Error(`Cannot write file data at block ${piece.start}: error ${status}`),
+        new FsError(
+          EIO,
+          "writeback/write",
+          `Cannot write file data at block ${piece.start}: error ${status}`,
+        ),
       );
       if (!piece.isKept) this.#store.space.unallocate(piece.start, piece.count);
       this.#finish(piece, status);

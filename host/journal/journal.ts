@@ -12,6 +12,7 @@
 import { assert } from "../base/assert.ts";
 import { getU64, roundUp, setI64, setU64 } from "../base/bytes.ts";
 import { EIO } from "../base/errno.ts";
+import { FsError } from "../base/fs_error.ts";
 import { spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
 import type { Done } from "../device/device.ts";
@@ -537,5 +538,9 @@ function* readCommitHeader(
 }
 
 function throwUnreadable(block: number, status: number): never {
-  throw new Error(`Cannot read block ${block} of the journal: error ${status}`);
+  throw new FsError(
+    EIO,
+    "journal/read",
+    `Cannot read block ${block} of the journal: error ${status}`,
+  );
 }

@@ -6,7 +6,8 @@
  * - a page whose birth generation is the open one is DIRTY, referenced by no checkpoint, and may be changed in place;
  *   any other page is immutable;
  * - DIRTY pages are never evicted; a page is clean only after the checkpoint that wrote it is durable;
- * - a page enters the cache only after its checksum, address, generation and structure have been verified.
+ * - a page enters the cache only after its checksum, address, generation and structure have been verified, that its keys
+ *   are those that its place in the tree stands for, and each item by itself: SPEC §4.4. What is in the cache is trusted.
  */
 import { assert } from "../base/assert.ts";
 import { getU64, setU64 } from "../base/bytes.ts";
@@ -16,7 +17,8 @@ import { Retry } from "../base/retry.ts";
 import { spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
-import { BLOCK_BYTES, PAGE_BLOCKS, PAGE_BYTES } from "../format/geometry.ts";
+import { type Geometry, PAGE_BLOCKS, PAGE_BYTES } from "../format/geometry.ts";
+import { itemProblem, runProblem } from "../format/item_problem.ts";
 import {
   addressBlock,
   addressDevice,
@@ -60,8 +62,24 @@ export interface SealedPage {
   readonly blocks: readonly [number, number];
 }
 
+/** A key: object id, type, offset. */
+export type PageKey = readonly [oid: number, type: number, offset: number];
+
+/** What the page of a pointer must be, by its place in the tree. Null: no bound. */
+export interface PagePlace {
+  readonly treeId: number;
+  readonly level: number;
+  /** First key, and the first one behind. */
+  readonly from: PageKey | null;
+  readonly to: PageKey | null;
+}
+
+const SLOTS_AT = 64;
+const SLOT_BYTES = 20;
+
 interface Load {
   readonly pointer: Uint8Array;
+  readonly place: PagePlace;
   readonly waiters: ((status: number) => void)[];
 }
 
@@ -70,6 +88,7 @@ export class PageStore {
   readonly #pool: Pool;
   readonly #space: Space;
   readonly #log: Log;
+  readonly #geometry: Geometry;
   readonly cache: number;
   readonly #frames: number;
   readonly frameCount: number;
@@ -91,12 +110,14 @@ export class PageStore {
     core: Core;
     pool: Pool;
     space: Space;
+    geometry: Geometry;
     layout: Layout;
     frameCount: number;
     log: Log;
   }) {
     const { core, layout } = options;
     this.#core = core;
+    this.#geometry = options.geometry;
     this.#pool = options.pool;
     this.#space = options.space;
     this.#log = options.log;
@@ -132,16 +153,28 @@ export class PageStore {
   // --- loading ---
 
   /** A Retry that waits for the page of a pointer in core memory. */
-  missing(pointerAddress: number): Retry {
+  missing(pointerAddress: number, place: PagePlace): Retry {
     const pointer = this.#core.bytes.slice(pointerAddress, pointerAddress + POINTER_BYTES);
-    const ahead = this.#aheadOf(pointerAddress);
+    const ahead = this.#aheadOf(pointerAddress, place);
     return new Retry((resume) => {
-      this.#load(pointer, resume);
+      this.#load({ pointer, place, waiters: [resume] });
       for (const sibling of ahead) {
         if (this.#buffers.length <= READ_AHEAD_BUFFERS_KEPT) break;
-        this.#load(sibling, () => {});
+        this.#load(sibling);
       }
     });
+  }
+
+  /** The key in a slot of a page in core memory. */
+  keyAt(page: number, slot: number): PageKey {
+    const { view } = this.#core;
+    const at = page + SLOTS_AT + slot * SLOT_BYTES;
+    const high = view.getUint32(at + 12, true);
+    return [
+      getU64(view, at),
+      high >>> 24,
+      view.getUint32(at + 8, true) + (high & 0xffffff) * 4294967296,
+    ];
   }
 
   /**
@@ -149,7 +182,7 @@ export class PageStore {
    * walks along the tree or jumps about in a small part of it. A page that is being loaded is in the tree until it has
    * been, since what changes the tree has its pages cached: so a load that nobody waits for is never out of date.
    */
-  #aheadOf(pointerAddress: number): Uint8Array[] {
+  #aheadOf(pointerAddress: number, place: PagePlace): Load[] {
     const { exports, view, bytes } = this.#core;
     const framesEnd = this.#frames + this.frameCount * PAGE_BYTES;
     if (pointerAddress < this.#frames || pointerAddress >= framesEnd) return [];
@@ -165,31 +198,36 @@ export class PageStore {
     const precedesCached = slot + 1 < count && isCached(pointerAt(slot + 1));
     if (!followsCached && !precedesCached) return [];
     const step = followsCached ? 1 : -1;
-    const ahead: Uint8Array[] = [];
+    const ahead: Load[] = [];
     for (let i = 1; i <= READ_AHEAD_PAGES; i++) {
       const sibling = slot + i * step;
-      if (sibling < 0 || sibling >= count) break;
+      // What bounds the parent's ends is not known here.
+      if (sibling < 1 || sibling + 1 >= count) break;
       const at = pointerAt(sibling);
-      if (!isCached(at)) ahead.push(bytes.slice(at, at + POINTER_BYTES));
+      if (isCached(at)) continue;
+      const from = this.keyAt(parent, sibling);
+      const to = this.keyAt(parent, sibling + 1);
+      const pointer = bytes.slice(at, at + POINTER_BYTES);
+      ahead.push({ pointer, place: { treeId: place.treeId, level: 0, from, to }, waiters: [] });
     }
     return ahead;
   }
 
-  #load(pointer: Uint8Array, resume: (status: number) => void): void {
+  #load(load: Load): void {
+    const { pointer } = load;
     const view = new DataView(pointer.buffer, pointer.byteOffset, POINTER_BYTES);
     const low = view.getUint32(0, true);
     const high = view.getUint32(4, true);
     if (this.#core.exports.cache_find(this.cache, low, high) >= 0) {
-      resume(0);
+      for (const resume of load.waiters) resume(0);
       return;
     }
     const key = addressBlock(low, high);
     const running = this.#loads.get(key);
     if (running !== undefined) {
-      running.waiters.push(resume);
+      running.waiters.push(...load.waiters);
       return;
     }
-    const load: Load = { pointer, waiters: [resume] };
     this.#loads.set(key, load);
     if (this.#buffers.length === 0) this.#queued.push(load);
     else this.#start(load, key);
@@ -197,7 +235,7 @@ export class PageStore {
 
   #start(load: Load, key: number): void {
     const buffer = this.#buffers.pop() as number;
-    spawn(this.#loadTask(load.pointer, buffer), (error, status) => {
+    spawn(this.#loadTask(load, buffer), (error, status) => {
       this.#buffers.push(buffer);
       this.#loads.delete(key);
       if (error !== null)
@@ -212,9 +250,16 @@ export class PageStore {
     });
   }
 
-  *#loadTask(pointer: Uint8Array, buffer: number): Task<number> {
+  *#loadTask(load: Load, buffer: number): Task<number> {
     const core = this.#core;
+    const { pointer } = load;
     const view = new DataView(pointer.buffer, pointer.byteOffset, POINTER_BYTES);
+    const pointerProblem = this.#pointerProblem(view);
+    if (pointerProblem !== null) {
+      const block = addressBlock(view.getUint32(0, true), view.getUint32(4, true));
+      this.#log("error", "page.pointer_invalid", { block, problem: pointerProblem });
+      return -EIO;
+    }
     const bad: [number, number][] = [];
     for (let copy = 0; copy < POINTER_COPIES; copy++) {
       const low = view.getUint32(copy * 8, true);
@@ -223,12 +268,9 @@ export class PageStore {
       const device = addressDevice(high);
       const block = addressBlock(low, high);
       const member = this.#pool.member(device);
-      if (member === undefined || (block + PAGE_BLOCKS) * BLOCK_BYTES > member.device.sizeBytes) {
-        this.#log("error", "page.pointer_out_of_range", { device, block });
-        continue;
-      }
+      if (member === undefined) continue;
       const status = yield (resume) => this.#pool.read(device, block, buffer, PAGE_BYTES, resume);
-      const problem = status < 0 ? `read error ${status}` : this.#problem(pointer, view, buffer);
+      const problem = status < 0 ? `read error ${status}` : this.#problem(load, view, buffer);
       if (problem === null) {
         if (!this.makeFree(1)) return -ENOMEM;
         const frame = core.exports.cache_add(
@@ -249,10 +291,25 @@ export class PageStore {
     return -EIO;
   }
 
+  /** Why there can be no page behind a pointer: each copy is freed one day, so each must be a place for one. */
+  #pointerProblem(view: DataView): string | null {
+    const seen: number[] = [];
+    for (let at = 0; at < POINTER_COPIES * 8; at += 8) {
+      const address = getU64(view, at);
+      if (address === 0 && at > 0) continue;
+      const problem = runProblem(this.#geometry, address, PAGE_BLOCKS);
+      if (problem !== null) return problem;
+      if (seen.some((other) => Math.abs(other - address) < PAGE_BLOCKS)) return "copies overlap";
+      seen.push(address);
+    }
+    // What is born in the open generation has not been written yet.
+    return getU64(view, POINTER_GENERATION) < this.generation ? null : "generation";
+  }
+
   /** Why a buffer is not the page that the pointer means, or null. */
-  #problem(pointer: Uint8Array, view: DataView, buffer: number): string | null {
+  #problem(load: Load, view: DataView, buffer: number): string | null {
     const core = this.#core;
-    core.bytes.set(pointer, this.#pointerScratch);
+    core.bytes.set(load.pointer, this.#pointerScratch);
     const expected = this.#pointerScratch + POINTER_CHECKSUM;
     if (core.exports.xxh3_64_verify_units(buffer + 8, PAGE_BYTES - 8, 1, expected) >= 0)
       return "checksum mismatch";
@@ -264,8 +321,40 @@ export class PageStore {
     ) {
       return "another page's address";
     }
-    const code = core.exports.page_validate(buffer, -1);
-    return code === 0 ? null : `invalid structure (${code})`;
+    const { treeId, level } = load.place;
+    if (core.view.getUint8(buffer + PAGE_TREE_ID) !== treeId) return "another tree's page";
+    const code = core.exports.page_validate(buffer, level);
+    return code === 0 ? this.#contentProblem(load.place, buffer) : `invalid structure (${code})`;
+  }
+
+  /** Of a page that is valid by itself: keys out of its place's range, an item that is none. */
+  #contentProblem(place: PagePlace, buffer: number): string | null {
+    const { view } = this.#core;
+    const { treeId, level, from, to } = place;
+    const count = view.getUint16(buffer + PAGE_SLOT_COUNT, true);
+    // An interior page's first key stands for everything below.
+    const first = level > 0 ? 1 : 0;
+    if (count > first) {
+      if (from !== null && compareKeys(this.keyAt(buffer, first), from) < 0) return "keys too low";
+      if (to !== null && compareKeys(this.keyAt(buffer, count - 1), to) >= 0) return "keys too high";
+    }
+    if (level > 0) return null;
+    for (let slot = 0; slot < count; slot++) {
+      const at = buffer + SLOTS_AT + slot * SLOT_BYTES;
+      const high = view.getUint32(at + 12, true);
+      const problem = itemProblem(
+        view,
+        this.#geometry,
+        treeId,
+        getU64(view, at),
+        high >>> 24,
+        view.getUint32(at + 8, true) + (high & 0xffffff) * 4294967296,
+        buffer + view.getUint16(at + 16, true),
+        view.getUint16(at + 18, true),
+      );
+      if (problem !== null) return `item ${slot}: ${problem}`;
+    }
+    return null;
   }
 
   /**
@@ -483,4 +572,8 @@ export class PageStore {
   treeIdOf(frameAddress: number): number {
     return this.#core.view.getUint8(frameAddress + PAGE_TREE_ID);
   }
+}
+
+export function compareKeys(a: PageKey, b: PageKey): number {
+  return a[0] - b[0] || a[1] - b[1] || a[2] - b[2];
 }

@@ -10,7 +10,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { setU64 } from "../base/bytes.ts";
-import { EAGAIN, EIO, ENOMEM, ENOSPC } from "../base/errno.ts";
+import { EAGAIN, EIO, ENOMEM, ENOSPC, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
 import { spawn, type Task } from "../base/task.ts";
@@ -360,7 +360,13 @@ export class Space {
 
   #giveBack(start: number, count: number): void {
     const status = this.#core.exports.space_free(this.#base, start, count);
-    assert(status === 0, "returned blocks were not taken");
+    if (status === 0) return;
+    // A map that says so was not written by us; if it was, this is a bug of ours.
+    throw new FsError(
+      EUCLEAN,
+      "space/free-twice",
+      `Cannot free blocks ${start} to ${start + count - 1}: not all of them are in use (${status})`,
+    );
   }
 
   #regionOf(block: number): number {
@@ -451,7 +457,10 @@ export class Space {
         ) >= 0;
       if (!bad) {
         this.#attach(region, frame);
-        return 0;
+        if (this.#keepsFixedAreas(region)) return 0;
+        this.#detach(region);
+        this.#log("error", "space.bitmap_invalid", { region, copy, block });
+        return -EUCLEAN;
       }
       const member = this.#pool.members[0];
       if (member !== undefined && status >= 0) member.checksumErrors++;
@@ -459,6 +468,24 @@ export class Space {
     }
     this.#freeFrames.push(frame);
     return -EIO;
+  }
+
+  /** Whether an attached bitmap keeps us from writing over superblocks, journal and bitmaps. */
+  #keepsFixedAreas(region: number): boolean {
+    const first = region * this.#geometry.regionBlocks;
+    const end = Math.min(first + this.#geometry.regionBlocks, this.#geometry.blockCount);
+    return fixedAreas(this.#geometry).every(([start, length]) => {
+      const from = Math.max(start, first);
+      const to = Math.min(start + length, end);
+      return from >= to || this.#core.exports.space_is_used(this.#base, from, to - from) === 1;
+    });
+  }
+
+  /** Takes back what #attach did last. */
+  #detach(region: number): void {
+    this.#freeFrames.push(this.#core.exports.space_attached(this.#base, region) >>> 0);
+    this.#core.exports.space_detach(this.#base, region);
+    this.#attachedRegions.pop();
   }
 
   #attach(region: number, frame: number): void {

@@ -143,6 +143,7 @@ export class Store implements ItemStore {
       core,
       pool: options.pool,
       space: this.space,
+      geometry: options.geometry,
       layout,
       frameCount: options.frameCount,
       log: options.log,

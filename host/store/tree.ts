@@ -27,7 +27,7 @@ import {
   ROOT_LEVEL,
   ROOT_TREE_ID,
 } from "../format/page_pointer.ts";
-import type { PageStore } from "./page_store.ts";
+import { compareKeys, type PageKey, type PagePlace, type PageStore } from "./page_store.ts";
 
 /** A pointer's item in an interior page: key and slot, and the value. */
 const CHILD_ITEM_BYTES = 20 + POINTER_BYTES;
@@ -200,13 +200,30 @@ export class Tree {
 
   #failed(status: number): never {
     if (status === -EAGAIN) {
-      throw this.#pages.missing(this.#core.u32[(this.#path + PATH_MISSING_POINTER) >> 2] as number);
+      const pointer = this.#core.u32[(this.#path + PATH_MISSING_POINTER) >> 2] as number;
+      throw this.#pages.missing(pointer, this.#placeOf(pointer));
     }
     throw new FsError(
       EUCLEAN,
       "tree/walk",
       `Cannot walk tree ${this.treeId}: its levels do not fit (${status})`,
     );
+  }
+
+  /** What the page of a pointer must be: the path leads to it, and says what it stands for. */
+  #placeOf(pointer: number): PagePlace {
+    const rootLevel = this.#core.view.getUint32(this.root + ROOT_LEVEL, true);
+    let from: PageKey | null = null;
+    let to: PageKey | null = null;
+    let depth = 0;
+    while (depth < rootLevel && this.#pointerTo(depth) !== pointer) {
+      const page = this.#pageAt(depth);
+      const slot = this.#slotAt(depth);
+      if (slot > 0) from = this.#pages.keyAt(page, slot);
+      if (slot + 1 < this.#slotCount(page)) to = this.#pages.keyAt(page, slot + 1);
+      depth++;
+    }
+    return { treeId: this.treeId, level: rootLevel - depth, from, to };
   }
 
   #takePath(): void {
@@ -282,9 +299,25 @@ export class Tree {
     // In an interior page the new child goes behind the one that was taken.
     exports.page_split(page, right, this.#slotAt(level) + (levelOfPage > 0 ? 1 : 0));
     exports.page_key(right, 0, this.#keyScratch);
+    this.#expectOrder(parent, this.#slotAt(level - 1), right);
     const at = this.#insertChild(parent, this.#slotAt(level - 1) + 1);
     assert(at !== 0, "no room for a pointer that was made room for");
     exports.bytes_copy(at, this.#pointer, POINTER_BYTES);
+  }
+
+  /** A page may be pointed to from two places, which no look at one page shows: its keys fit one of them only. */
+  #expectOrder(parent: number, slot: number, right: number): void {
+    const key = this.#pages.keyAt(right, 0);
+    const isAbove = slot === 0 || compareKeys(this.#pages.keyAt(parent, slot), key) < 0;
+    const isBelow =
+      slot + 1 >= this.#slotCount(parent) ||
+      compareKeys(key, this.#pages.keyAt(parent, slot + 1)) < 0;
+    if (isAbove && isBelow) return;
+    throw new FsError(
+      EUCLEAN,
+      "tree/order",
+      `Cannot change tree ${this.treeId}: a page's keys are out of its range`,
+    );
   }
 
   /** Inserts an item with the key in the key scratch; returns the address of its pointer. */
@@ -351,9 +384,10 @@ export class Tree {
     const right = this.#cached(rightPointer);
     if (left < 0 || right < 0) return false;
     const rightPage = this.#pages.frameAddress(right);
-    const bytes =
-      exports.page_live_bytes(this.#pages.frameAddress(left)) + exports.page_live_bytes(rightPage);
-    if (bytes > MERGED_BYTES_MAX) return false;
+    const leftPage = this.#pages.frameAddress(left);
+    const bytes = exports.page_live_bytes(leftPage) + exports.page_live_bytes(rightPage);
+    if (bytes > MERGED_BYTES_MAX || left === right) return false;
+    if (!this.#inOrder(leftPage, rightPage)) return false;
     if (!this.#pages.isOpen(this.#pages.frameAddress(left))) {
       left = this.#pages.copyOnWrite(left, leftPointer);
       leftPointer = exports.page_value(parent, leftSlot) >>> 0;
@@ -362,6 +396,15 @@ export class Tree {
     this.#pages.release(right, rightPointer);
     exports.page_remove(parent, rightSlot);
     return true;
+  }
+
+  /** Whether two leaves are such, and one follows the other. */
+  #inOrder(left: number, right: number): boolean {
+    const { view } = this.#core;
+    const count = this.#slotCount(left);
+    if (view.getUint8(left + PAGE_LEVEL) + view.getUint8(right + PAGE_LEVEL) > 0) return false;
+    if (count === 0 || this.#slotCount(right) === 0) return true;
+    return compareKeys(this.#pages.keyAt(left, count - 1), this.#pages.keyAt(right, 0)) < 0;
   }
 
   #cached(pointer: number): number {

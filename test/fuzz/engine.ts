@@ -19,10 +19,10 @@ import type { SparseBytes } from "../../host/device/sparse_bytes.ts";
 import type { Environment } from "../../host/fs/volume.ts";
 import { Fault } from "./target.ts";
 
-/** The least with which an engine starts, and a little. */
-const MEMORY_BYTES = 20 << 20;
+/** The least that an engine is given. */
+const MEMORY_BYTES = 32 << 20;
 const STEPS_MAX = 3_000_000;
-const TURNS_MAX = 400_000;
+const TURNS_MAX = 50_000;
 /** How the text of an error begins that is no FsError: an assertion, a trap, or what the language throws. */
 const UNEXPECTED = /^(?!FsError)\w*(Error|Fault)\b/;
 
@@ -199,12 +199,8 @@ export class FuzzEngine {
     const text = `${event} ${fields["problem"] ?? fields["reason"] ?? ""}`;
     if (this.logged.length < 1000) this.logged.push(text);
     if (level !== "error") return;
-    const cause = String(fields["cause"] ?? "");
-    const stack = fields["stack"];
-    // A stack does not begin with the error's own name, but names its constructor.
-    const isOther = typeof stack === "string" && !stack.includes("new FsError");
-    if (isOther || UNEXPECTED.test(cause))
-      this.#fault ??= new Fault(`${event}: ${isOther ? stack : cause}`);
+    for (const cause of [fields["cause"], fields["stack"]].map(String))
+      if (UNEXPECTED.test(cause)) this.#fault ??= new Fault(`${event}: ${cause}`);
   }
 }
 
