@@ -1,8 +1,9 @@
 /** The targets by name, and what campaigns and tests do with them. */
 import { images } from "./images.ts";
+import { requests } from "./requests.ts";
 import type { Field, Target } from "./target.ts";
 
-export const TARGETS: Readonly<Record<string, Target>> = { images };
+export const TARGETS: Readonly<Record<string, Target>> = { images, requests };
 
 /** Leaves out one field after the other, as long as the mutant fails in the same way. */
 export async function shrink(

@@ -60,12 +60,11 @@ export const images: Target = {
     for (const field of fields) applyField(parts, field);
     const image = parts.build();
     shared ??= new FuzzEngine();
-    checker ??= new FuzzEngine(CHECK_BYTES);
-    const before = check(checker, image, "fsck");
+    const before = checkImage(image);
     const whole = isWhole(before) && !(before.needsRecovery && fields.some(concernsRecovery));
     const outcome = use(shared, image, whole);
     if (outcome.startsWith("refused")) return outcome;
-    const after = check(checker, image, "fsck after it");
+    const after = checkImage(image);
     if (whole && !isWhole(after))
       throw new Fault(`a clean image has findings after it was used: ${findings(after)}`);
     return outcome;
@@ -74,10 +73,12 @@ export const images: Target = {
 
 // --- steps ---
 
-function check(engine: FuzzEngine, image: SparseBytes, what: string): FsckReport | FsError {
-  engine.reset();
+/** What a check says of an image, or why it says nothing. */
+export function checkImage(image: SparseBytes): FsckReport | FsError {
+  checker ??= new FuzzEngine(CHECK_BYTES);
+  checker.reset();
   try {
-    return engine.run(fsck(engine.environment, [engine.device(image, true)]), what);
+    return checker.run(fsck(checker.environment, [checker.device(image, true)]), "fsck");
   } catch (error) {
     if (error instanceof FsError) return error;
     throw error;
@@ -89,11 +90,11 @@ function concernsRecovery({ op, what }: Field): boolean {
   return op === "commit" || what === "commit" || what === "superblock";
 }
 
-function isWhole(report: FsckReport | FsError): report is FsckReport {
+export function isWhole(report: FsckReport | FsError): report is FsckReport {
   return !(report instanceof FsError) && report.clean && report.complete;
 }
 
-function findings(report: FsckReport | FsError): string {
+export function findings(report: FsckReport | FsError): string {
   return report instanceof FsError
     ? report.reason
     : report.errors.map((error) => `${error.code} ${error.message}`).join("; ");
@@ -133,8 +134,8 @@ function use(engine: FuzzEngine, image: SparseBytes, whole: boolean): string {
 }
 
 /** Does all that a user can do, and takes note of errors. */
-class User {
-  readonly errors = new Set<string>();
+export class User {
+  readonly errors: Set<string> = new Set();
   readonly #engine: FuzzEngine;
   readonly #fs: FileSystem;
   readonly #name: number;

@@ -15,6 +15,8 @@ export interface Target {
    * @throws {Error} What must not happen.
    */
   run(fields: readonly Field[]): string | Promise<string>;
+  /** How many mutants it counts as: messages or calls; else one. */
+  mutants?(fields: readonly Field[]): number;
 }
 
 /** Something happened that must not: an exception other than FsError, a hang, a wrong answer. */
