@@ -54,6 +54,8 @@ import {
   SETXATTR_IN_BYTES,
 } from "./protocol.ts";
 
+/** Of a second: the first number that is not of one. */
+const NANOSECONDS = 1_000_000_000;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 
@@ -147,6 +149,11 @@ export function setattr(d: Dispatcher): number {
     change.ctime = request.s64(SETATTR_CTIME);
     change.ctimeNs = request.u32(SETATTR_CTIME_NS);
   }
+  const isTime =
+    ((set & SET_ATIME) === 0 || change.atimeNs < NANOSECONDS) &&
+    ((set & SET_MTIME) === 0 || change.mtimeNs < NANOSECONDS) &&
+    ((set & SET_CTIME) === 0 || change.ctimeNs < NANOSECONDS);
+  if (!isTime) return d.malformed();
   if ((valid & FATTR_KILL_SUIDGID) !== 0) set |= SET_KILL_PRIVILEGES;
   if ((set & (SET_UID | SET_GID)) !== 0 && (set & SET_MODE) === 0) {
     // HANDLE_KILLPRIV_V2 leaves it to us on every chown, but for directories, without a flag.

@@ -1,9 +1,10 @@
 /** The targets by name, and what campaigns and tests do with them. */
 import { images } from "./images.ts";
+import { library } from "./library.ts";
 import { requests } from "./requests.ts";
 import type { Field, Target } from "./target.ts";
 
-export const TARGETS: Readonly<Record<string, Target>> = { images, requests };
+export const TARGETS: Readonly<Record<string, Target>> = { images, requests, library };
 
 /** Leaves out one field after the other, as long as the mutant fails in the same way. */
 export async function shrink(

@@ -306,10 +306,10 @@ export class User {
     this.#do("statfs", () => fs.space(new VolumeSpace()));
     for (const directory of this.#directories.slice(0, 4)) {
       node.mode = 0o100644;
-      if (this.#do("mknod", () => fs.makeNode(directory, ...this.#text("new file"), node, out)) >= 0)
+      if (this.#do("mknod", () => fs.makeNode(directory, ...this.#text("new file"), node, out), 1) >= 0)
         made.push(out.ino);
       node.mode = 0o040755;
-      this.#do("mkdir", () => fs.makeDirectory(directory, ...this.#text("new dir"), node, out));
+      this.#do("mkdir", () => fs.makeDirectory(directory, ...this.#text("new dir"), node, out), 1);
     }
     for (const ino of [...made, ...this.#files.slice(0, 16)]) {
       this.#do("write", () => fs.write(ino, 3000, this.#payload, 6000, false), 1, 28);
@@ -349,7 +349,7 @@ export class User {
       }
     }
     for (const { ino } of this.#names.slice(0, 8))
-      this.#do("removexattr", () => fs.removeXattr(ino, ...this.#text("user.new")), 61, 2, 1);
+      this.#do("removexattr", () => fs.removeXattr(ino, ...this.#text("user.new")), 61, 2, 1, 116);
   }
 
   #copy(from: number, to: number): void {
