@@ -7,7 +7,7 @@
  * device, a name that leads out of its directory. Whether items fit each other is the check's to say.
  */
 import { getU64 } from "../base/bytes.ts";
-import { DENTRY_NAME, DENTRY_NAME_LENGTH, dentriesProblem, dentryBytes } from "./dentry.ts";
+import { DENTRY_INO, DENTRY_NAME, DENTRY_NAME_LENGTH, dentriesProblem, dentryBytes } from "./dentry.ts";
 import {
   EXTENT_ADDRESSES,
   EXTENT_BLOCK_COUNT,
@@ -145,6 +145,8 @@ function inodeProblem(
 function namesProblem(view: DataView, at: number, byteLength: number): string | null {
   const end = at + byteLength;
   for (let entry = at; entry < end; ) {
+    const ino = getU64(view, entry + DENTRY_INO);
+    if (!(ino > 0 && ino < Number.MAX_SAFE_INTEGER)) return `an entry of object ${ino}`;
     const length = view.getUint8(entry + DENTRY_NAME_LENGTH);
     const name = entry + DENTRY_NAME;
     for (let index = name; index < name + length; index++) {

@@ -3,11 +3,12 @@
  * assembled; used by the daemon, the library, the tools and the simulator.
  */
 
-import { uuidText } from "../base/bytes.ts";
+import { getU64, uuidText } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { EINVAL, EIO, EROFS } from "../base/errno.ts";
+import { EINVAL, EIO, EROFS, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { all, retrying, spawn, type Task } from "../base/task.ts";
+import { PATH_DEPTH_MAX } from "../core/abi.ts";
 import type { Core } from "../core/core.ts";
 import { Layout } from "../core/layout.ts";
 import type { Device } from "../device/device.ts";
@@ -19,7 +20,7 @@ import {
   PAGE_BYTES,
   RING_BLOCKS,
 } from "../format/geometry.ts";
-import { ROOT_BYTES, TREE_COUNT } from "../format/page_pointer.ts";
+import { POINTER_GENERATION, ROOT_BYTES, ROOT_LEVEL, TREE_COUNT } from "../format/page_pointer.ts";
 import { ITEM_REGION, REGION_BYTES } from "../format/region.ts";
 import {
   FEATURES_COMPATIBLE,
@@ -371,6 +372,13 @@ export function* mountVolume(
       tree.root,
     );
   });
+  for (const tree of store.trees) {
+    // Their pages are verified when they are read; not all trees are.
+    const generation = getU64(core.view, tree.root + POINTER_GENERATION);
+    const level = core.view.getUint32(tree.root + ROOT_LEVEL, true);
+    if (generation <= superblock.sequence && level < PATH_DEPTH_MAX) continue;
+    throw new FsError(EUCLEAN, "volume/root", `Cannot mount: tree ${tree.treeId} has no valid root`);
+  }
   yield* loadRegions(store);
   store.journal = journalOf(store, superblock);
 

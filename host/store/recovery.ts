@@ -13,7 +13,9 @@ import { EXTENT_ADDRESSES, EXTENT_BLOCK_COUNT, extentIsWritten } from "../format
 import { BLOCK_BYTES } from "../format/geometry.ts";
 import { itemProblem, runProblem } from "../format/item_problem.ts";
 import {
+  COMMIT_FIRST_TRANSACTION,
   COMMIT_HEADER_BYTES,
+  COMMIT_TRANSACTIONS,
   ENTRY_ALLOCATE,
   ENTRY_DATA,
   ENTRY_DATA_BYTES,
@@ -139,20 +141,18 @@ function* walk(
   const { view } = store.core;
   const end = store.journalMemory + byteLength;
   let at = store.journalMemory + COMMIT_HEADER_BYTES;
+  const first = getU64(view, store.journalMemory + COMMIT_FIRST_TRANSACTION);
+  const transactions = view.getUint32(store.journalMemory + COMMIT_TRANSACTIONS, true);
+  let seen = 0;
   let group = at;
   let count = 0;
   while (at < end) {
     const length = entryLength(view, at, end);
     const problem = length === 0 ? "no entry" : entryProblem(store, at);
-    if (problem !== null) {
-      throw new FsError(
-        EUCLEAN,
-        "recovery/entry",
-        `Cannot recover the volume: an entry of the journal is invalid: ${problem}`,
-      );
-    }
+    if (problem !== null) throwInvalid(problem);
     if (view.getUint8(at) === ENTRY_END) {
       const sequence = getU64(view, at + 8);
+      if (sequence !== first + seen++) throwInvalid("sequence");
       if (sequence >= firstTransaction) {
         const from = group;
         const to = at;
@@ -167,7 +167,16 @@ function* walk(
     }
     at += length;
   }
+  if (group !== end || seen !== transactions) throwInvalid("a transaction is cut off");
   return count;
+}
+
+function throwInvalid(problem: string): never {
+  throw new FsError(
+    EUCLEAN,
+    "recovery/entry",
+    `Cannot recover the volume: an entry of the journal is invalid: ${problem}`,
+  );
 }
 
 /** What is wrong with an entry by itself, or null: what it puts does not come by way of a page that is verified. */
@@ -194,10 +203,13 @@ function entryProblem(store: Store, at: number): string | null {
     case ENTRY_FREE:
       return runProblem(geometry, oid, view.getUint32(at + 4, true));
     case ENTRY_DATA: {
-      const end = getU64(view, at + 16) + view.getUint32(at + 4, true);
+      const start = getU64(view, at + 16);
+      const byteLength = view.getUint32(at + 4, true);
       const size = getU64(view, at + 24);
-      const isInRange = end <= Number.MAX_SAFE_INTEGER && size <= Number.MAX_SAFE_INTEGER;
-      return oid > 0 && oid < Number.MAX_SAFE_INTEGER && isInRange ? null : "range";
+      const isBlocks = start % BLOCK_BYTES === 0 && byteLength % BLOCK_BYTES === 0;
+      const isInFile = size <= Number.MAX_SAFE_INTEGER && start + byteLength < size + BLOCK_BYTES;
+      if (!(oid > 0 && oid < Number.MAX_SAFE_INTEGER)) return "key";
+      return isBlocks && byteLength > 0 && isInFile ? null : "range";
     }
     default:
       return oid > 0 && oid < Number.MAX_SAFE_INTEGER && getU64(view, at + 16) <= Number.MAX_SAFE_INTEGER
