@@ -7,7 +7,13 @@
  * device, a name that leads out of its directory. Whether items fit each other is the check's to say.
  */
 import { getU64 } from "../base/bytes.ts";
-import { DENTRY_INO, DENTRY_NAME, DENTRY_NAME_LENGTH, dentriesProblem, dentryBytes } from "./dentry.ts";
+import {
+  DENTRY_INO,
+  DENTRY_NAME,
+  DENTRY_NAME_LENGTH,
+  dentriesProblem,
+  dentryBytes,
+} from "./dentry.ts";
 import {
   EXTENT_ADDRESSES,
   EXTENT_BLOCK_COUNT,
@@ -73,7 +79,8 @@ export function itemProblem(
   value: number,
   byteLength: number,
 ): string | null {
-  if (treeId !== TREE_FS) return otherProblem(view, geometry, treeId, type, offset, value, byteLength);
+  if (treeId !== TREE_FS)
+    return otherProblem(view, geometry, treeId, type, offset, value, byteLength);
   if ((oid === 0) !== (type === ITEM_ORPHAN || type === ITEM_SHARED)) return "object";
   if (!(oid < Number.MAX_SAFE_INTEGER)) return "object id";
   switch (type) {
@@ -153,7 +160,9 @@ function namesProblem(view: DataView, at: number, byteLength: number): string | 
       const byte = view.getUint8(index);
       if (byte === 0 || byte === SLASH) return "a name with a slash or a zero";
     }
-    const isDots = view.getUint8(name) === DOT && (length === 1 || (length === 2 && view.getUint8(name + 1) === DOT));
+    const isDots =
+      view.getUint8(name) === DOT &&
+      (length === 1 || (length === 2 && view.getUint8(name + 1) === DOT));
     if (isDots) return 'a name that is "." or ".."';
     entry += dentryBytes(length);
   }

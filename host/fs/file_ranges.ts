@@ -158,8 +158,7 @@ export class FileRanges {
     for (;;) {
       const more = yield* retrying(() => {
         const begun = this.#store.begin(INTENT_SHRINK);
-        if (begun < 0)
-          throw new FsError(begun, "file/shorten", `Cannot truncate: error ${begun}`);
+        if (begun < 0) throw new FsError(begun, "file/shorten", `Cannot truncate: error ${begun}`);
         const inode = this.#store.get(ino, ITEM_INODE, 0);
         if (inode === 0) return false;
         copyInodeForData(this.#core, inode, this.#inode);

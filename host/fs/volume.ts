@@ -377,7 +377,11 @@ export function* mountVolume(
     const generation = getU64(core.view, tree.root + POINTER_GENERATION);
     const level = core.view.getUint32(tree.root + ROOT_LEVEL, true);
     if (generation <= superblock.sequence && level < PATH_DEPTH_MAX) continue;
-    throw new FsError(EUCLEAN, "volume/root", `Cannot mount: tree ${tree.treeId} has no valid root`);
+    throw new FsError(
+      EUCLEAN,
+      "volume/root",
+      `Cannot mount: tree ${tree.treeId} has no valid root`,
+    );
   }
   yield* loadRegions(store);
   store.journal = journalOf(store, superblock);

@@ -336,7 +336,8 @@ export class PageStore {
     const first = level > 0 ? 1 : 0;
     if (count > first) {
       if (from !== null && compareKeys(this.keyAt(buffer, first), from) < 0) return "keys too low";
-      if (to !== null && compareKeys(this.keyAt(buffer, count - 1), to) >= 0) return "keys too high";
+      if (to !== null && compareKeys(this.keyAt(buffer, count - 1), to) >= 0)
+        return "keys too high";
     }
     if (level > 0) return this.#childrenProblem(buffer, count);
     for (let slot = 0; slot < count; slot++) {

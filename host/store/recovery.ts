@@ -212,7 +212,9 @@ function entryProblem(store: Store, at: number): string | null {
       return isBlocks && byteLength > 0 && isInFile ? null : "range";
     }
     default:
-      return oid > 0 && oid < Number.MAX_SAFE_INTEGER && getU64(view, at + 16) <= Number.MAX_SAFE_INTEGER
+      return oid > 0 &&
+        oid < Number.MAX_SAFE_INTEGER &&
+        getU64(view, at + 16) <= Number.MAX_SAFE_INTEGER
         ? null
         : "range";
   }

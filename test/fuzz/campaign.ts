@@ -1,10 +1,11 @@
 /** The targets by name, and what campaigns and tests do with them. */
+import { core } from "./core.ts";
 import { images } from "./images.ts";
 import { library } from "./library.ts";
 import { requests } from "./requests.ts";
 import type { Field, Target } from "./target.ts";
 
-export const TARGETS: Readonly<Record<string, Target>> = { images, requests, library };
+export const TARGETS: Readonly<Record<string, Target>> = { images, requests, library, core };
 
 /** Leaves out one field after the other, as long as the mutant fails in the same way. */
 export async function shrink(

@@ -209,9 +209,12 @@ export function expected(error: unknown, what: string): FsError {
   if (!(error instanceof FsError))
     throw error instanceof Fault
       ? error
-      : new Fault(`${what}: ${error instanceof Error ? `${error.name}: ${error.message}` : error}`, {
-          cause: error,
-        });
+      : new Fault(
+          `${what}: ${error instanceof Error ? `${error.name}: ${error.message}` : error}`,
+          {
+            cause: error,
+          },
+        );
   if (error.cause instanceof Error && !(error.cause instanceof FsError))
     throw new Fault(`${what}: ${error.cause.name}: ${error.cause.message}`, { cause: error.cause });
   if (errnoName(error.errno) !== error.code || !(error.errno < 0) || error.reason === "")

@@ -74,7 +74,7 @@ export function checksum(bytes: Uint8Array): Uint8Array {
 /** The low 48 bits of a name's hash: its key in a directory. */
 export function nameHash(name: Uint8Array): number {
   const view = viewOf(checksum(name));
-  return (view.getUint32(0, true) + view.getUint16(4, true) * 4294967296) || 1;
+  return view.getUint32(0, true) + view.getUint16(4, true) * 4294967296 || 1;
 }
 
 // --- making them ---

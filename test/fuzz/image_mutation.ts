@@ -4,7 +4,7 @@
  */
 import type { Prng } from "../../host/base/prng.ts";
 import { setU64, u64, viewOf } from "../support/image_editor.ts";
-import { type Base, type BaseItem, BLOCK, ImageParts, nameHash, PAGE } from "./image_base.ts";
+import { type Base, type BaseItem, BLOCK, type ImageParts, nameHash, PAGE } from "./image_base.ts";
 import type { Field } from "./target.ts";
 
 type FieldAt = readonly [at: number, size: number];
@@ -15,29 +15,138 @@ const SUPERBLOCK: readonly FieldAt[] = [
   [168, 8], [176, 8], [184, 8], [192, 8], [200, 8], [208, 4], [212, 4], [216, 8], [224, 4], [232, 8], [240, 8],
   [296, 8], [448, 8],
 ]; // biome-ignore format: a table
-const ROOT: readonly FieldAt[] = [[0, 8], [8, 8], [16, 8], [24, 8], [32, 8], [40, 4], [44, 4]];
-const PAGE_HEADER: readonly FieldAt[] = [
-  [8, 4], [12, 1], [13, 1], [14, 2], [16, 8], [24, 8], [32, 2], [34, 2], [36, 4],
+const ROOT: readonly FieldAt[] = [
+  [0, 8],
+  [8, 8],
+  [16, 8],
+  [24, 8],
+  [32, 8],
+  [40, 4],
+  [44, 4],
 ];
-const SLOT: readonly FieldAt[] = [[0, 8], [8, 4], [8, 8], [15, 1], [16, 2], [18, 2]];
-const POINTER: readonly FieldAt[] = [[0, 8], [8, 8], [16, 8], [24, 8], [32, 8]];
-const COMMIT: readonly FieldAt[] = [[0, 4], [4, 4], [16, 8], [24, 8], [32, 4], [36, 4], [40, 8], [48, 8], [56, 8]];
+const PAGE_HEADER: readonly FieldAt[] = [
+  [8, 4],
+  [12, 1],
+  [13, 1],
+  [14, 2],
+  [16, 8],
+  [24, 8],
+  [32, 2],
+  [34, 2],
+  [36, 4],
+];
+const SLOT: readonly FieldAt[] = [
+  [0, 8],
+  [8, 4],
+  [8, 8],
+  [15, 1],
+  [16, 2],
+  [18, 2],
+];
+const POINTER: readonly FieldAt[] = [
+  [0, 8],
+  [8, 8],
+  [16, 8],
+  [24, 8],
+  [32, 8],
+];
+const COMMIT: readonly FieldAt[] = [
+  [0, 4],
+  [4, 4],
+  [16, 8],
+  [24, 8],
+  [32, 4],
+  [36, 4],
+  [40, 8],
+  [48, 8],
+  [56, 8],
+];
 /** Of items, by tree × 256 + type. */
 const ITEMS: Readonly<Record<number, readonly FieldAt[]>> = {
   257: [
-    [0, 4], [4, 4], [8, 4], [12, 4], [16, 8], [24, 8], [32, 8], [40, 8], [48, 8], [56, 8], [64, 4], [68, 4], [72, 4],
-    [76, 4], [80, 4], [84, 4], [88, 4], [92, 4], [96, 8], [104, 4], [108, 4],
+    [0, 4],
+    [4, 4],
+    [8, 4],
+    [12, 4],
+    [16, 8],
+    [24, 8],
+    [32, 8],
+    [40, 8],
+    [48, 8],
+    [56, 8],
+    [64, 4],
+    [68, 4],
+    [72, 4],
+    [76, 4],
+    [80, 4],
+    [84, 4],
+    [88, 4],
+    [92, 4],
+    [96, 8],
+    [104, 4],
+    [108, 4],
   ],
-  258: [[0, 4], [4, 1], [5, 1], [8, 1], [12, 4]],
+  258: [
+    [0, 4],
+    [4, 1],
+    [5, 1],
+    [8, 1],
+    [12, 4],
+  ],
   259: [[0, 4]],
-  260: [[0, 1], [1, 1]],
-  261: [[0, 8], [8, 1], [9, 1], [10, 1], [11, 1], [12, 1], [13, 1], [14, 1]],
-  262: [[0, 4], [4, 1], [5, 1], [6, 1], [7, 1], [8, 8], [16, 8], [24, 8], [32, 8]],
+  260: [
+    [0, 1],
+    [1, 1],
+  ],
+  261: [
+    [0, 8],
+    [8, 1],
+    [9, 1],
+    [10, 1],
+    [11, 1],
+    [12, 1],
+    [13, 1],
+    [14, 1],
+  ],
+  262: [
+    [0, 4],
+    [4, 1],
+    [5, 1],
+    [6, 1],
+    [7, 1],
+    [8, 8],
+    [16, 8],
+    [24, 8],
+    [32, 8],
+  ],
   263: [[0, 1]],
-  265: [[0, 4], [4, 4]],
-  528: [[0, 8], [8, 8], [16, 4], [20, 4], [24, 1], [25, 1], [26, 4]],
+  265: [
+    [0, 4],
+    [4, 4],
+  ],
+  528: [
+    [0, 8],
+    [8, 8],
+    [16, 4],
+    [20, 4],
+    [24, 1],
+    [25, 1],
+    [26, 4],
+  ],
 };
-const HOSTILE_NAMES = ["..", ".", "a/b", "/", "../../etc/passwd", "a\0b", "\0", "/etc", "..\0", "", "x".repeat(255)];
+const HOSTILE_NAMES = [
+  "..",
+  ".",
+  "a/b",
+  "/",
+  "../../etc/passwd",
+  "a\0b",
+  "\0",
+  "/etc",
+  "..\0",
+  "",
+  "x".repeat(255),
+];
 
 function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
@@ -76,7 +185,29 @@ function another(random: Prng, base: Base, old: Uint8Array): Uint8Array {
       set(-1n);
       break;
     case 5:
-      set(pick(random, [1n, 2n, 1n << 31n, (1n << 31n) - 1n, 1n << 32n, 1n << 52n, (1n << 53n) - 1n, 1n << 53n, 1n << 63n, (1n << 63n) - 1n, 4096n, 4095n, 256n, 65535n, 16384n, 64n, 255n, 2048n, 32768n]));
+      set(
+        pick(random, [
+          1n,
+          2n,
+          1n << 31n,
+          (1n << 31n) - 1n,
+          1n << 32n,
+          1n << 52n,
+          (1n << 53n) - 1n,
+          1n << 53n,
+          1n << 63n,
+          (1n << 63n) - 1n,
+          4096n,
+          4095n,
+          256n,
+          65535n,
+          16384n,
+          64n,
+          255n,
+          2048n,
+          32768n,
+        ]),
+      );
       break;
     case 6: {
       const item = pick(random, base.items);
@@ -84,7 +215,19 @@ function another(random: Prng, base: Base, old: Uint8Array): Uint8Array {
       break;
     }
     case 7: {
-      const block = pick(random, [...base.usedBlocks, 0, 15, 16, 32, 4127, 4128, 16383, 16384, 16380, 16366]);
+      const block = pick(random, [
+        ...base.usedBlocks,
+        0,
+        15,
+        16,
+        32,
+        4127,
+        4128,
+        16383,
+        16384,
+        16380,
+        16366,
+      ]);
       set(BigInt(block + (random.below(4) === 0 ? random.below(5) - 2 : 0)));
       break;
     }
@@ -122,7 +265,10 @@ function someItem(random: Prng, base: Base, tree = 0): BaseItem {
     (kind) => tree === 0 || kind >> 8 === tree,
   );
   const kind = pick(random, kinds);
-  return pick(random, base.items.filter((item) => item.tree * 256 + item.type === kind));
+  return pick(
+    random,
+    base.items.filter((item) => item.tree * 256 + item.type === kind),
+  );
 }
 
 /** A value with a field changed, a few bytes changed, another length, or another item's value. */
@@ -168,11 +314,22 @@ export function mutateImage(random: Prng, base: Base): Field[] {
   const one = (field: Field | null): Field[] => (field === null ? [] : [field]);
   const choice = random.below(100);
   if (choice < 7) {
-    return one(setField(random, base, base.superblock, { what: "superblock" }, 0, pick(random, SUPERBLOCK)));
+    return one(
+      setField(random, base, base.superblock, { what: "superblock" }, 0, pick(random, SUPERBLOCK)),
+    );
   }
   if (choice < 11) {
     const tree = random.below(3);
-    return one(setField(random, base, base.superblock, { what: "superblock" }, 304 + tree * 48, pick(random, ROOT)));
+    return one(
+      setField(
+        random,
+        base,
+        base.superblock,
+        { what: "superblock" },
+        304 + tree * 48,
+        pick(random, ROOT),
+      ),
+    );
   }
   if (choice < 17) {
     const page = random.below(base.pages.length);
@@ -183,19 +340,25 @@ export function mutateImage(random: Prng, base: Base): Field[] {
     const page = random.below(base.pages.length);
     const { bytes } = base.pages[page] as { bytes: Uint8Array };
     const slot = random.below(Math.max(1, viewOf(bytes).getUint16(14, true)));
-    return one(setField(random, base, bytes, { what: "page", page }, 64 + slot * 20, pick(random, SLOT)));
+    return one(
+      setField(random, base, bytes, { what: "page", page }, 64 + slot * 20, pick(random, SLOT)),
+    );
   }
   if (choice < 31) {
-    const children = base.pages.map((_, index) => index).filter((index) => (base.pages[index]?.parent ?? -1) >= 0);
+    const children = base.pages
+      .map((_, index) => index)
+      .filter((index) => (base.pages[index]?.parent ?? -1) >= 0);
     if (children.length === 0) return [];
     const child = base.pages[pick(random, children)];
     if (child === undefined) return [];
     const bytes = base.pages[child.parent]?.bytes as Uint8Array;
     const where = { what: "page", page: child.parent };
-    if (random.below(3) > 0) return one(setField(random, base, bytes, where, child.pointerAt, pick(random, POINTER)));
+    if (random.below(3) > 0)
+      return one(setField(random, base, bytes, where, child.pointerAt, pick(random, POINTER)));
     // Another page's pointer, all of it.
     const other = pick(random, base.pages);
-    const from = other.parent < 0 ? base.superblock : (base.pages[other.parent]?.bytes as Uint8Array);
+    const from =
+      other.parent < 0 ? base.superblock : (base.pages[other.parent]?.bytes as Uint8Array);
     const value = hex(from.slice(other.pointerAt, other.pointerAt + 40));
     return [{ op: "set", ...where, at: child.pointerAt, value }];
   }
@@ -206,7 +369,14 @@ export function mutateImage(random: Prng, base: Base): Field[] {
     }
     const value = valueOf(base, item);
     const fields = ITEMS[item.tree * 256 + item.type] ?? [[0, 1]];
-    const found = setField(random, base, value, { what: "item", ...keyOf(item) }, 0, pick(random, fields));
+    const found = setField(
+      random,
+      base,
+      value,
+      { what: "item", ...keyOf(item) },
+      0,
+      pick(random, fields),
+    );
     return one(found);
   }
   if (choice < 66) return [{ op: "remove", ...keyOf(someItem(random, base)) }];
@@ -217,7 +387,15 @@ export function mutateImage(random: Prng, base: Base): Field[] {
       tree: item.tree,
       oid: pick(random, [item.oid, other.oid, 0, 1, item.oid + 1, 2 ** 53, 9999]),
       type: pick(random, [item.type, item.type, other.type, random.below(12), random.below(256)]),
-      offset: pick(random, [item.offset, other.offset, 0, 4096, item.offset + 1, 2 ** 53 - 1, 2 ** 53]),
+      offset: pick(random, [
+        item.offset,
+        other.offset,
+        0,
+        4096,
+        item.offset + 1,
+        2 ** 53 - 1,
+        2 ** 53,
+      ]),
     };
     return [{ op: "insert", ...key, value: hex(changedValue(random, base, item)) }];
   }
@@ -243,7 +421,13 @@ function mutateJournal(random: Prng, base: Base): Field[] {
     }
     // A field of an entry: all begin at multiples of 8.
     const at = 64 + 8 * random.below((bytes.length - 64) / 8);
-    const field = pick(random, [[0, 1], [1, 1], [2, 2], [4, 4], [0, 8]] as const);
+    const field = pick(random, [
+      [0, 1],
+      [1, 1],
+      [2, 2],
+      [4, 4],
+      [0, 8],
+    ] as const);
     const found = setField(random, base, bytes, where, at, field);
     return found === null ? [] : [found];
   }
@@ -270,9 +454,16 @@ function someEntry(random: Prng, base: Base): Uint8Array {
   const oid = random.below(8) === 0 ? pick(random, [0, 1, 5000, 2 ** 53 - 1, 2 ** 53]) : item.oid;
   const kind = random.below(16) === 0 ? random.below(256) : 1 + random.below(7);
   const odd = (value: number): number =>
-    random.below(6) === 0 ? pick(random, [0, 1, 4095, 4096, 2 ** 31, 2 ** 40, 2 ** 53 - 1, 2 ** 53, 2 ** 62]) : value;
+    random.below(6) === 0
+      ? pick(random, [0, 1, 4095, 4096, 2 ** 31, 2 ** 40, 2 ** 53 - 1, 2 ** 53, 2 ** 62])
+      : value;
   if (kind === 1 || kind === 2) {
-    const value = kind === 2 ? new Uint8Array(0) : random.below(3) === 0 ? valueOf(base, item) : changedValue(random, base, item);
+    const value =
+      kind === 2
+        ? new Uint8Array(0)
+        : random.below(3) === 0
+          ? valueOf(base, item)
+          : changedValue(random, base, item);
     const bytes = new Uint8Array(24 + Math.ceil(value.length / 8) * 8);
     const view = viewOf(bytes);
     bytes[0] = kind;
@@ -379,7 +570,11 @@ export function applyField(parts: ImageParts, field: Field): void {
 function slotKey(view: DataView, slot: number): [number, number, number] {
   const at = 64 + slot * 20;
   const high = view.getUint32(at + 12, true);
-  return [u64(view, at), high >>> 24, view.getUint32(at + 8, true) + (high & 0xffffff) * 4294967296];
+  return [
+    u64(view, at),
+    high >>> 24,
+    view.getUint32(at + 8, true) + (high & 0xffffff) * 4294967296,
+  ];
 }
 
 function compare(a: readonly number[], b: readonly number[]): number {

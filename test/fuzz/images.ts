@@ -5,9 +5,10 @@
  * - A name that is handed out is one: no "/", no NUL, not "." or "..", not empty.
  * - An image without findings is a whole volume: it mounts, all can be read and written, and it is clean afterwards.
  */
-import type { Prng } from "../../host/base/prng.ts";
+
 import { errnoName } from "../../host/base/errno.ts";
 import { FsError } from "../../host/base/fs_error.ts";
+import type { Prng } from "../../host/base/prng.ts";
 import type { SparseBytes } from "../../host/device/sparse_bytes.ts";
 import {
   AttributeChange,
@@ -46,7 +47,9 @@ let checker: FuzzEngine | undefined;
 
 export const images: Target = {
   mutate(random: Prng): Field[] {
-    const name = [...BASE_NAMES, "everything", "journal"][random.below(BASE_NAMES.length + 2)] as string;
+    const name = [...BASE_NAMES, "everything", "journal"][
+      random.below(BASE_NAMES.length + 2)
+    ] as string;
     const base = baseOf(name);
     const fields: Field[] = [{ base: name }];
     for (let count = 1 + Math.floor(random.float() ** 3 * 5); count > 0; count--)
@@ -226,15 +229,11 @@ export class User {
 
   #lookup(parent: number, name: Uint8Array): number {
     this.#engine.core.bytes.set(name, this.#name);
-    return this.#do("lookup", () =>
-      this.#fs.lookup(parent, this.#name, name.length, this.#out),
-    );
+    return this.#do("lookup", () => this.#fs.lookup(parent, this.#name, name.length, this.#out));
   }
 
   #xattrs(ino: number): void {
-    const length = this.#do("listxattr", () =>
-      this.#fs.listXattr(ino, this.#payload, READ_BYTES),
-    );
+    const length = this.#do("listxattr", () => this.#fs.listXattr(ino, this.#payload, READ_BYTES));
     if (length <= 0) return;
     if (length > READ_BYTES) throw new Fault(`names of attributes of ${length} bytes`);
     const names = this.#engine.core.bytes.slice(this.#payload, this.#payload + length);
@@ -306,14 +305,22 @@ export class User {
     this.#do("statfs", () => fs.space(new VolumeSpace()));
     for (const directory of this.#directories.slice(0, 4)) {
       node.mode = 0o100644;
-      if (this.#do("mknod", () => fs.makeNode(directory, ...this.#text("new file"), node, out), 1) >= 0)
+      if (
+        this.#do("mknod", () => fs.makeNode(directory, ...this.#text("new file"), node, out), 1) >=
+        0
+      )
         made.push(out.ino);
       node.mode = 0o040755;
       this.#do("mkdir", () => fs.makeDirectory(directory, ...this.#text("new dir"), node, out), 1);
     }
     for (const ino of [...made, ...this.#files.slice(0, 16)]) {
       this.#do("write", () => fs.write(ino, 3000, this.#payload, 6000, false), 1, 28);
-      this.#do("setxattr", () => fs.setXattr(ino, ...this.#text("user.new"), this.#payload, 3000, 0), 1, 28);
+      this.#do(
+        "setxattr",
+        () => fs.setXattr(ino, ...this.#text("user.new"), this.#payload, 3000, 0),
+        1,
+        28,
+      );
     }
     for (const [index, ino] of this.#files.entries()) {
       if (index > 24) break;
@@ -327,7 +334,10 @@ export class User {
       if (index % 6 === 1) this.#do("punch", () => fs.fallocate(ino, 3, 4096, 50_000), 1, 28);
       if (index % 6 === 2) this.#copy(ino, made[0] ?? ino);
       if (index % 8 === 3)
-        this.note("fsync", this.#engine.wait((resume) => fs.fsync(ino, false, resume), "fsync"));
+        this.note(
+          "fsync",
+          this.#engine.wait((resume) => fs.fsync(ino, false, resume), "fsync"),
+        );
     }
     for (const [index, { parent, name, ino }] of this.#names.entries()) {
       if (index > 60) break;
@@ -340,7 +350,13 @@ export class User {
       if (index % 4 === 2) {
         const text = new TextEncoder().encode(`renamed ${index}`);
         core.set(text, this.#name + 512);
-        this.#do("rename", () => fs.rename(...from, ROOT_INO, this.#name + 512, text.length, 0), 2, 22, 1);
+        this.#do(
+          "rename",
+          () => fs.rename(...from, ROOT_INO, this.#name + 512, text.length, 0),
+          2,
+          22,
+          1,
+        );
       }
       if (index % 4 === 3) {
         const text = new TextEncoder().encode(`linked ${index}`);

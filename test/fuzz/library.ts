@@ -5,8 +5,8 @@
  */
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
-import type { Prng } from "../../host/base/prng.ts";
 import { FsError } from "../../host/base/fs_error.ts";
+import type { Prng } from "../../host/base/prng.ts";
 import { mountVolume } from "../../host/fs/volume.ts";
 import { OpenVolume } from "../../host/library/open_volume.ts";
 import type { PortableReactor } from "../../host/reactor/portable_reactor.ts";
@@ -43,7 +43,29 @@ const NUMBERS = [
   0, 1, -1, 3, 4, 5, 100, 4096, 65_536, 1 << 20, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1, 2 ** 53, 2 ** 60,
   -(2 ** 31), 0.5, NaN, Infinity, -Infinity, 1e300, 0o644, 0o7777, 1_700_000_000,
 ]; // biome-ignore format: a table
-const FLAGS = ["r", "r+", "w", "w+", "wx", "a", "a+", "ax", "as", "rs", "", "x", 0, 1, 2, 64, 577, 1 << 30, -1, 4_194_304, 65_536];
+const FLAGS = [
+  "r",
+  "r+",
+  "w",
+  "w+",
+  "wx",
+  "a",
+  "a+",
+  "ax",
+  "as",
+  "rs",
+  "",
+  "x",
+  0,
+  1,
+  2,
+  64,
+  577,
+  1 << 30,
+  -1,
+  4_194_304,
+  65_536,
+];
 
 /** An error of ours, thrown by a value that a caller made: it may come back. */
 class Thrown extends Error {
@@ -95,7 +117,13 @@ function decode(argument: Argument): unknown {
       );
     case "any":
       return fc.sample(
-        fc.anything({ withBigInt: true, withDate: true, withMap: true, withNullPrototype: true, withTypedArray: true }),
+        fc.anything({
+          withBigInt: true,
+          withDate: true,
+          withMap: true,
+          withNullPrototype: true,
+          withTypedArray: true,
+        }),
         { seed: Number(value), numRuns: 1 },
       )[0];
     case "options": {
@@ -123,10 +151,18 @@ function someArgument(random: Prng, kind: string, depth = 0): Argument {
   const of = choice === 2 ? "pndofa"[random.below(6)] : kind;
   switch (of) {
     case "p":
-      if (random.below(20) === 0) return { k: "url", v: ["file:///dir/small", "file:///a%2Fb", "file:///a%00b", "http://x/"][random.below(4)] };
+      if (random.below(20) === 0)
+        return {
+          k: "url",
+          v: ["file:///dir/small", "file:///a%2Fb", "file:///a%00b", "http://x/"][random.below(4)],
+        };
       return { k: "path", v: random.below(PATHS.length) };
     case "n":
-      if (random.below(12) === 0) return { k: "bigint", v: ["0", "4096", "-1", "9223372036854775807", "18446744073709551616"][random.below(5)] };
+      if (random.below(12) === 0)
+        return {
+          k: "bigint",
+          v: ["0", "4096", "-1", "9223372036854775807", "18446744073709551616"][random.below(5)],
+        };
       return { k: "number", v: random.below(NUMBERS.length) };
     case "f":
       return { k: "flag", v: random.below(FLAGS.length) };
@@ -136,7 +172,11 @@ function someArgument(random: Prng, kind: string, depth = 0): Argument {
       return k === "text" ? { k: "text", v: "text ".repeat(random.below(200)) } : { k, v: size };
     }
     case "o": {
-      if (random.below(4) === 0) return { k: "text", v: ["utf8", "buffer", "hex", "base64", "latin1", "bogus"][random.below(6)] };
+      if (random.below(4) === 0)
+        return {
+          k: "text",
+          v: ["utf8", "buffer", "hex", "base64", "latin1", "bogus"][random.below(6)],
+        };
       const options: Record<string, Argument> = {};
       for (let count = random.below(4); count > 0; count--) {
         const name = OPTIONS[random.below(OPTIONS.length)] as string;
@@ -169,11 +209,19 @@ export const library: Target = {
       const args = kinds.map((kind) => someArgument(random, kind));
       if (random.below(8) === 0) args.length = random.below(args.length + 1);
       if (index < 2 && random.below(4) > 0) {
-        args[0] = { k: "path", v: PATHS.indexOf(["/dir/small", "/new", "/inline"][random.below(3)] as string) };
+        args[0] = {
+          k: "path",
+          v: PATHS.indexOf(["/dir/small", "/new", "/inline"][random.below(3)] as string),
+        };
         args[1] = { k: "flag", v: [1, 3, 5, 6][random.below(4)] };
         args.length = 2;
       }
-      fields.push({ call, handle: onHandle ? random.below(HANDLES) : -1, args, wait: random.below(3) > 0 });
+      fields.push({
+        call,
+        handle: onHandle ? random.below(HANDLES) : -1,
+        args,
+        wait: random.below(3) > 0,
+      });
     }
     return fields;
   },
@@ -185,7 +233,10 @@ export const library: Target = {
     owner.reset();
     const image = baseOf("everything").contents.clone();
     const device = owner.device(image);
-    const mounted = owner.run(mountVolume(owner.environment, [device], { readOnly: false }), "mount");
+    const mounted = owner.run(
+      mountVolume(owner.environment, [device], { readOnly: false }),
+      "mount",
+    );
     const reactor = { close: () => {} } as unknown as PortableReactor;
     const volume = new OpenVolume(mounted, owner.core.bytes, { device, reactor });
     const promises = volume.promises as unknown as Record<string, (...args: unknown[]) => unknown>;
@@ -243,7 +294,8 @@ export const library: Target = {
       },
     );
     await settle("close");
-    if (failure !== null) throw failure instanceof FsError ? new Fault(`close: ${failure.message}`) : failure;
+    if (failure !== null)
+      throw failure instanceof FsError ? new Fault(`close: ${failure.message}`) : failure;
     const report = checkImage(image);
     if (!isWhole(report)) throw new Fault(`findings afterwards: ${findings(report)}`);
     return `${Math.round((refused / Math.max(1, fields.length)) * 4) * 25} % refused`;

@@ -1,7 +1,8 @@
 /**
- * Runs a campaign: `npm run fuzz -- --target images|requests|library|core --seed N --count M [--out DIR]`. Mutant number
- * i of a campaign is made from seed N + i, so a campaign can be cut in pieces and gone on with. A mutant that fails is
- * written to a file with its seed, and its fields are reduced to those that are needed; `--replay FILE` runs it again.
+ * Runs a campaign: `npm run fuzz -- --target images|requests|library|core --seed N --count M [--out DIR]`. M mutants are
+ * made from the seeds N, N + 1 and so on: an image each, or some messages or calls on one volume. So a campaign can be
+ * cut in pieces and gone on with. What fails is written to a file with its seed, reduced to the fields that it needs;
+ * `--replay FILE` runs it again.
  *
  * Progress goes to stderr once in a while, what was found and what was reached to stdout at the end.
  */
@@ -47,9 +48,10 @@ async function campaign(name: string, firstSeed: number, count: number): Promise
   const start = performance.now();
   let shown = start;
   let done = 0;
-  for (; done < count && failures.size < Number(values.failures); done += 1) {
-    const seed = firstSeed + done;
+  let seed = firstSeed;
+  for (; done < count && failures.size < Number(values.failures); seed += 1) {
     const fields = target.mutate(new Prng(seed));
+    done += target.mutants?.(fields) ?? 1;
     try {
       const outcome = await target.run(fields);
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
@@ -68,18 +70,18 @@ async function campaign(name: string, firstSeed: number, count: number): Promise
     const now = performance.now();
     if (now - shown > PROGRESS_MS) {
       shown = now;
-      const rate = (done + 1) / ((now - start) / 1000);
-      const left = duration((count - done - 1) / rate);
+      const rate = done / ((now - start) / 1000);
+      const left = duration(Math.max(0, count - done) / rate);
       const rss = Math.round(process.memoryUsage.rss() / 2 ** 20);
       console.error(
-        `${name}: ${done + 1} of ${count}, ${rate.toFixed(0)}/s, ${left} left, ${failures.size} failures, ${rss} MiB`,
+        `${name}: ${done} of ${count}, seed ${seed}, ${rate.toFixed(0)}/s, ${left} left, ${failures.size} failures, ${rss} MiB`,
       );
     }
   }
   const seconds = (performance.now() - start) / 1000;
   const rss = Math.round(process.resourceUsage().maxRSS / 1024);
   console.log(
-    `${name}: ${done} mutants, seeds ${firstSeed} to ${firstSeed + done - 1}, ${duration(seconds)}, ` +
+    `${name}: ${done} mutants, seeds ${firstSeed} to ${seed - 1}, ${duration(seconds)}, ` +
       `${[...failures.values()].reduce((sum, n) => sum + n, 0)} failed, ${outcomes.size} kinds of outcome, at most ${rss} MiB`,
   );
   for (const [failure, times] of failures) console.log(`  ${times} × ${failure}`);

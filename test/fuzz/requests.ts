@@ -23,7 +23,7 @@ import type { Reactor, Source } from "../../host/reactor/reactor.ts";
 import { setU64, viewOf } from "../support/image_editor.ts";
 import { FuzzEngine } from "./engine.ts";
 import { baseOf } from "./image_base.ts";
-import { checkImage, isWhole, findings, User } from "./images.ts";
+import { checkImage, findings, isWhole, User } from "./images.ts";
 import { Fault, type Field, type Target } from "./target.ts";
 
 const CHANNEL = 0x7fff_0000;
@@ -104,11 +104,17 @@ function setUp(): FuzzEngine {
   };
   const { read, write, writev, close } = system;
   system.read = (fd, address, length, ...rest) =>
-    fd === CHANNEL ? channel.read(address as number, length as number) : read(fd as number, address as number, length as number, ...rest);
+    fd === CHANNEL
+      ? channel.read(address as number, length as number)
+      : read(fd as number, address as number, length as number, ...rest);
   system.write = (fd, address, length, ...rest) =>
-    fd === CHANNEL ? channel.write(address as number, length as number) : write(fd as number, address as number, length as number, ...rest);
+    fd === CHANNEL
+      ? channel.write(address as number, length as number)
+      : write(fd as number, address as number, length as number, ...rest);
   system.writev = (fd, address, count, ...rest) =>
-    fd === CHANNEL ? channel.writev(address as number, count as number) : writev(fd as number, address as number, count as number, ...rest);
+    fd === CHANNEL
+      ? channel.writev(address as number, count as number)
+      : writev(fd as number, address as number, count as number, ...rest);
   system.close = (fd, ...rest) => (fd === CHANNEL ? 0 : close(fd as number, ...rest));
   return engine;
 }
@@ -144,7 +150,14 @@ export const requests: Target = {
   mutate(random: Prng): Field[] {
     const fields: Field[] = [];
     if (random.below(4) === 0) {
-      fields.push({ init: true, flags: random.u32(), flags2: random.u32(), minor: random.below(50), readOnly: random.below(4) === 0, durability: ["none", "names", "all"][random.below(3)] });
+      fields.push({
+        init: true,
+        flags: random.u32(),
+        flags2: random.u32(),
+        minor: random.below(50),
+        readOnly: random.below(4) === 0,
+        durability: ["none", "names", "all"][random.below(3)],
+      });
     }
     for (let count = MESSAGES; count > 0; count--) fields.push(someMessage(random));
     return fields;
@@ -172,7 +185,13 @@ export const requests: Target = {
       readOnly: init["readOnly"] === true,
       durability: (init["durability"] ?? "none") as "none" | "names" | "all",
     });
-    session.takeOver({ fd: CHANNEL, mountpoint: "/fuzz", byHelper: false, answer: null, references: new Map() });
+    session.takeOver({
+      fd: CHANNEL,
+      mountpoint: "/fuzz",
+      byHelper: false,
+      answer: null,
+      references: new Map(),
+    });
     const settle = (): void => {
       for (let round = 0; round < 20_000; round++) {
         owner.drain();
@@ -254,14 +273,56 @@ function encode(field: Field, unique: number): Uint8Array {
 // --- messages ---
 
 const NAMES = [
-  "dir", "nested", "inline", "empty", "linked", "symlink", "many", "file number 3", "new", "a", "..", ".", "a/b", "/", "",
-  "x".repeat(255), "x".repeat(256), "x".repeat(4000), "user.short", "user.long", "security.capability",
-  "system.posix_acl_access", "trusted.x", "\u00ff\ufffd",
+  "dir",
+  "nested",
+  "inline",
+  "empty",
+  "linked",
+  "symlink",
+  "many",
+  "file number 3",
+  "new",
+  "a",
+  "..",
+  ".",
+  "a/b",
+  "/",
+  "",
+  "x".repeat(255),
+  "x".repeat(256),
+  "x".repeat(4000),
+  "user.short",
+  "user.long",
+  "security.capability",
+  "system.posix_acl_access",
+  "trusted.x",
+  "\u00ff\ufffd",
 ];
 const NUMBERS: readonly bigint[] = [
-  0n, 1n, 2n, 3n, 7n, 100n, 4095n, 4096n, 65536n, 1n << 20n, (1n << 20n) + 1n, 1n << 30n, (1n << 31n) - 1n, 1n << 31n,
-  (1n << 32n) - 1n, 1n << 32n, 1n << 40n, 1n << 47n, (1n << 53n) - 1n, 1n << 53n, (1n << 63n) - 1n, 1n << 63n,
-  (1n << 64n) - 1n, (1n << 64n) - 4096n,
+  0n,
+  1n,
+  2n,
+  3n,
+  7n,
+  100n,
+  4095n,
+  4096n,
+  65536n,
+  1n << 20n,
+  (1n << 20n) + 1n,
+  1n << 30n,
+  (1n << 31n) - 1n,
+  1n << 31n,
+  (1n << 32n) - 1n,
+  1n << 32n,
+  1n << 40n,
+  1n << 47n,
+  (1n << 53n) - 1n,
+  1n << 53n,
+  (1n << 63n) - 1n,
+  1n << 63n,
+  (1n << 64n) - 1n,
+  (1n << 64n) - 4096n,
 ];
 
 /** The parts of a body by opcode: u4 and u8 numbers, m a mode, s a size, f flags, n a name, o an inode, d data. */
@@ -301,7 +362,14 @@ function part(random: Prng, kind: string, parts: { dataBytes: number }): Uint8Ar
     case "o":
       return bytesOf(inode(random), 8);
     case "m":
-      return bytesOf(BigInt([0o100644, 0o040755, 0o020600, 0o120777, 0o010600, 0o104755, 0, 0o170000, random.u32()][random.below(9)] as number), 4);
+      return bytesOf(
+        BigInt(
+          [0o100644, 0o040755, 0o020600, 0o120777, 0o010600, 0o104755, 0, 0o170000, random.u32()][
+            random.below(9)
+          ] as number,
+        ),
+        4,
+      );
     case "s8":
       return bytesOf(random.below(2) === 0 ? BigInt(random.below(300_000)) : number(random), 8);
     case "s4":
@@ -315,7 +383,12 @@ function part(random: Prng, kind: string, parts: { dataBytes: number }): Uint8Ar
     case "c":
       return bytesOf(random.below(2) === 0 ? BigInt(random.below(4)) : number(random), 4);
     case "i":
-      return bytesOf([0x80086601n, 0x40086602n, 0x80087601n, 0x801c581fn, 0x401c5820n, 0n, BigInt(random.u32())][random.below(7)] as bigint, 4);
+      return bytesOf(
+        [0x80086601n, 0x40086602n, 0x80087601n, 0x801c581fn, 0x401c5820n, 0n, BigInt(random.u32())][
+          random.below(7)
+        ] as bigint,
+        4,
+      );
     case "x": {
       const length = [0, 4, 20, 300, 5000][random.below(5)] as number;
       if (parts.dataBytes < 0) {
@@ -344,7 +417,8 @@ function someMessage(random: Prng): Field {
   const pieces = (BODIES[opcode] as string).split(" ").filter((kind) => kind !== "");
   const body = Buffer.concat(pieces.map((kind) => part(random, kind, parts)));
   const field: Record<string, unknown> = { opcode, nodeid: inode(random).toString() };
-  if (random.below(12) === 0) field["opcode"] = random.below(2) === 0 ? random.below(80) : random.u32();
+  if (random.below(12) === 0)
+    field["opcode"] = random.below(2) === 0 ? random.below(80) : random.u32();
   let bytes: Uint8Array = body;
   switch (random.below(16)) {
     case 0:
