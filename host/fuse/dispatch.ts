@@ -53,6 +53,8 @@ import type { FuseStats } from "./stats.ts";
 
 const ACL_PREFIX: Uint8Array = new TextEncoder().encode("system.posix_acl_");
 const DOT = 0x2e;
+/** S_IFMT and permissions: all that a mode has. */
+const MODE_MASK = 0o177777;
 
 export class Dispatcher {
   readonly fs: FileSystem;
@@ -297,7 +299,7 @@ export class Dispatcher {
   /** Fills `node` from the header. @param umask Of the request; the kernel has applied it unless it was told not to. */
   newNode(mode: number, rdev: number, umask: number): NewNode {
     const node = this.node;
-    node.mode = mode;
+    node.mode = mode & MODE_MASK;
     node.umask = this.masks ? umask & 0o777 : 0;
     node.uid = this.request.uid;
     node.gid = this.request.gid;

@@ -9,130 +9,34 @@ import type { Field } from "./target.ts";
 
 type FieldAt = readonly [at: number, size: number];
 
-const SUPERBLOCK: readonly FieldAt[] = [
-  [0, 8], [16, 2], [18, 2], [20, 4], [24, 8], [32, 8], [40, 8], [48, 8], [64, 8], [80, 8], [88, 8], [96, 8],
-  [104, 8], [112, 8], [120, 8], [128, 8], [136, 2], [138, 2], [140, 4], [144, 8], [152, 4], [156, 4], [160, 8],
-  [168, 8], [176, 8], [184, 8], [192, 8], [200, 8], [208, 4], [212, 4], [216, 8], [224, 4], [232, 8], [240, 8],
-  [296, 8], [448, 8],
-]; // biome-ignore format: a table
-const ROOT: readonly FieldAt[] = [
-  [0, 8],
-  [8, 8],
-  [16, 8],
-  [24, 8],
-  [32, 8],
-  [40, 4],
-  [44, 4],
-];
-const PAGE_HEADER: readonly FieldAt[] = [
-  [8, 4],
-  [12, 1],
-  [13, 1],
-  [14, 2],
-  [16, 8],
-  [24, 8],
-  [32, 2],
-  [34, 2],
-  [36, 4],
-];
-const SLOT: readonly FieldAt[] = [
-  [0, 8],
-  [8, 4],
-  [8, 8],
-  [15, 1],
-  [16, 2],
-  [18, 2],
-];
-const POINTER: readonly FieldAt[] = [
-  [0, 8],
-  [8, 8],
-  [16, 8],
-  [24, 8],
-  [32, 8],
-];
-const COMMIT: readonly FieldAt[] = [
-  [0, 4],
-  [4, 4],
-  [16, 8],
-  [24, 8],
-  [32, 4],
-  [36, 4],
-  [40, 8],
-  [48, 8],
-  [56, 8],
-];
+/** "offset:size" of each. */
+function table(text: string): FieldAt[] {
+  return text.split(" ").map((field) => field.split(":").map(Number) as unknown as FieldAt);
+}
+
+const SUPERBLOCK: readonly FieldAt[] = table(
+  "0:8 16:2 18:2 20:4 24:8 32:8 40:8 48:8 64:8 80:8 88:8 96:8 104:8 112:8 120:8 128:8 " +
+    "136:2 138:2 140:4 144:8 152:4 156:4 160:8 168:8 176:8 184:8 192:8 200:8 208:4 212:4 216:8 224:4 232:8 240:8 296:8 448:8",
+);
+const ROOT: readonly FieldAt[] = table("0:8 8:8 16:8 24:8 32:8 40:4 44:4");
+const PAGE_HEADER: readonly FieldAt[] = table("8:4 12:1 13:1 14:2 16:8 24:8 32:2 34:2 36:4");
+const SLOT: readonly FieldAt[] = table("0:8 8:4 8:8 15:1 16:2 18:2");
+const POINTER: readonly FieldAt[] = table("0:8 8:8 16:8 24:8 32:8");
+const COMMIT: readonly FieldAt[] = table("0:4 4:4 16:8 24:8 32:4 36:4 40:8 48:8 56:8");
 /** Of items, by tree × 256 + type. */
 const ITEMS: Readonly<Record<number, readonly FieldAt[]>> = {
-  257: [
-    [0, 4],
-    [4, 4],
-    [8, 4],
-    [12, 4],
-    [16, 8],
-    [24, 8],
-    [32, 8],
-    [40, 8],
-    [48, 8],
-    [56, 8],
-    [64, 4],
-    [68, 4],
-    [72, 4],
-    [76, 4],
-    [80, 4],
-    [84, 4],
-    [88, 4],
-    [92, 4],
-    [96, 8],
-    [104, 4],
-    [108, 4],
-  ],
-  258: [
-    [0, 4],
-    [4, 1],
-    [5, 1],
-    [8, 1],
-    [12, 4],
-  ],
-  259: [[0, 4]],
-  260: [
-    [0, 1],
-    [1, 1],
-  ],
-  261: [
-    [0, 8],
-    [8, 1],
-    [9, 1],
-    [10, 1],
-    [11, 1],
-    [12, 1],
-    [13, 1],
-    [14, 1],
-  ],
-  262: [
-    [0, 4],
-    [4, 1],
-    [5, 1],
-    [6, 1],
-    [7, 1],
-    [8, 8],
-    [16, 8],
-    [24, 8],
-    [32, 8],
-  ],
-  263: [[0, 1]],
-  265: [
-    [0, 4],
-    [4, 4],
-  ],
-  528: [
-    [0, 8],
-    [8, 8],
-    [16, 4],
-    [20, 4],
-    [24, 1],
-    [25, 1],
-    [26, 4],
-  ],
+  257: table(
+    "0:4 4:4 8:4 12:4 16:8 24:8 32:8 40:8 48:8 56:8 64:4 " +
+      "68:4 72:4 76:4 80:4 84:4 88:4 92:4 96:8 104:4 108:4",
+  ),
+  258: table("0:4 4:1 5:1 8:1 12:4"),
+  259: table("0:4"),
+  260: table("0:1 1:1"),
+  261: table("0:8 8:1 9:1 10:1 11:1 12:1 13:1 14:1"),
+  262: table("0:4 4:1 5:1 6:1 7:1 8:8 16:8 24:8 32:8"),
+  263: table("0:1"),
+  265: table("0:4 4:4"),
+  528: table("0:8 8:8 16:4 20:4 24:1 25:1 26:4"),
 };
 const HOSTILE_NAMES = [
   "..",
@@ -255,8 +159,9 @@ function keyOf(item: BaseItem): Field {
   return { tree: item.tree, oid: item.oid, type: item.type, offset: item.offset };
 }
 
-function valueOf(base: Base, item: BaseItem): Uint8Array {
-  return (base.pages[item.page]?.bytes as Uint8Array).slice(item.at, item.at + item.length);
+function itemValue(base: Base, item: BaseItem): Uint8Array {
+  const { bytes } = base.pages[item.page] as { bytes: Uint8Array };
+  return bytes.slice(item.at, item.at + item.length);
 }
 
 /** An item's type first, since there are many of some and one of others. */
@@ -273,7 +178,7 @@ function someItem(random: Prng, base: Base, tree = 0): BaseItem {
 
 /** A value with a field changed, a few bytes changed, another length, or another item's value. */
 function changedValue(random: Prng, base: Base, item: BaseItem): Uint8Array {
-  let value = valueOf(base, item);
+  let value = itemValue(base, item);
   const choice = random.below(10);
   if (choice < 6 && value.length > 0) {
     const fields = ITEMS[item.tree * 256 + item.type] ?? [[0, 1]];
@@ -289,7 +194,7 @@ function changedValue(random: Prng, base: Base, item: BaseItem): Uint8Array {
     longer.set(value);
     value = longer;
   } else {
-    value = valueOf(base, someItem(random, base, item.tree));
+    value = itemValue(base, someItem(random, base, item.tree));
   }
   return value;
 }
@@ -367,7 +272,7 @@ export function mutateImage(random: Prng, base: Base): Field[] {
     if (random.below(5) === 0) {
       return [{ op: "put", ...keyOf(item), value: hex(changedValue(random, base, item)) }];
     }
-    const value = valueOf(base, item);
+    const value = itemValue(base, item);
     const fields = ITEMS[item.tree * 256 + item.type] ?? [[0, 1]];
     const found = setField(
       random,
@@ -462,7 +367,7 @@ function someEntry(random: Prng, base: Base): Uint8Array {
       kind === 2
         ? new Uint8Array(0)
         : random.below(3) === 0
-          ? valueOf(base, item)
+          ? itemValue(base, item)
           : changedValue(random, base, item);
     const bytes = new Uint8Array(24 + Math.ceil(value.length / 8) * 8);
     const view = viewOf(bytes);
