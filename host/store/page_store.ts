@@ -11,7 +11,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { getU64, setU64 } from "../base/bytes.ts";
-import { EIO, ENOMEM } from "../base/errno.ts";
+import { EIO, ENOMEM, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
 import { spawn, type Task } from "../base/task.ts";
@@ -39,6 +39,8 @@ import type { Pool } from "../pool/pool.ts";
 import type { Space } from "./space.ts";
 
 const FLAG_DIRTY = 2;
+/** Under this device's addresses the cache has pages that nothing points to. */
+const NO_DEVICE = 0xffff;
 const LOAD_BUFFERS = 32;
 /** Leaves loaded together with one that lies beside a cached one: 128 KiB, about what a disk reads in the time of a seek. */
 const READ_AHEAD_PAGES = 8;
@@ -420,10 +422,7 @@ export class PageStore {
     core.exports.bytes_copy(address, old, PAGE_BYTES);
     this.#stamp(address, pointerAddress);
     for (const block of oldBlocks) this.#space.free(block, PAGE_BLOCKS);
-    // A dirty page of the generation before is being written by a checkpoint: it stays until that is durable.
-    if ((core.exports.cache_flags(this.cache, frame) & FLAG_DIRTY) === 0) {
-      core.exports.cache_remove(this.cache, frame);
-    }
+    this.#bury(frame, oldBlocks[0] as number);
     return fresh;
   }
 
@@ -452,9 +451,22 @@ export class PageStore {
       return;
     }
     for (const block of blocks) this.#space.free(block, PAGE_BLOCKS);
-    if ((core.exports.cache_flags(this.cache, frame) & FLAG_DIRTY) === 0) {
-      core.exports.cache_remove(this.cache, frame);
+    this.#bury(frame, blocks[0] as number);
+  }
+
+  /** Nothing points to a page of a generation before any more: nobody finds it under its address from now on. */
+  #bury(frame: number, block: number): void {
+    const { exports } = this.#core;
+    if ((exports.cache_flags(this.cache, frame) & FLAG_DIRTY) === 0) {
+      exports.cache_remove(this.cache, frame);
+      return;
     }
+    // A checkpoint is writing it: its frame stays until that is durable.
+    const low = addressLow(block);
+    const high = addressHigh(NO_DEVICE, block);
+    const older = exports.cache_find(this.cache, low, high);
+    if (older >= 0) exports.cache_remove(this.cache, older);
+    exports.cache_rekey(this.cache, frame, low, high);
   }
 
   #pointerBlocks(pointerAddress: number): number[] {
@@ -474,9 +486,13 @@ export class PageStore {
     const second = this.#space.takePage(1);
     const low = addressLow(first);
     const high = addressHigh(0, first);
-    // What lay there before was freed and is durably gone; its frame may still be cached.
-    const stale = core.exports.cache_find(this.cache, low, high);
-    if (stale >= 0) core.exports.cache_remove(this.cache, stale);
+    if (core.exports.cache_find(this.cache, low, high) >= 0) {
+      throw new FsError(
+        EUCLEAN,
+        "page/in-use",
+        `Cannot put a page at block ${first}: a tree has one there, although the map says that it is free`,
+      );
+    }
     const frame = core.exports.cache_add(this.cache, low, high);
     assert(frame >= 0, "no free frame: begin() must make room");
     core.exports.cache_set_flags(this.cache, frame, FLAG_DIRTY, 0);

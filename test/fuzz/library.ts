@@ -141,7 +141,7 @@ const NUMBERS = [
   1e300,
   0o644,
   0o7777,
-  1_700_000_000,
+  1_700_000_000_000,
 ];
 const FLAGS = [
   "r",
@@ -427,6 +427,13 @@ function problemOf(name: string, error: unknown): unknown {
   if (error instanceof Fault) return error;
   const code = error instanceof Error ? (error as { code?: unknown }).code : undefined;
   if (typeof code === "string" && code !== "") return null;
+  // An array as options has a filter() that takes no paths: what a caller's filter throws is the caller's.
+  if (
+    name === "cp" &&
+    error instanceof TypeError &&
+    /at filter \(<anonymous>\)/.test(error.stack ?? "")
+  )
+    return null;
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return new Fault(`${name} rejects without a code: ${text}`, { cause: error });
 }

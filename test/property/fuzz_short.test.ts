@@ -58,7 +58,10 @@ t.test("a mutant that is let through is noticed", (t) => {
   // Of the harness: an image that is whole and one that is not have different outcomes, and a wrong one is thrown.
   const images = TARGETS["images"] as Target;
   t.equal(images.run([{ base: "everything" }]), "whole");
-  t.match(images.run([{ base: "fresh" }, { op: "set", what: "superblock", at: 20, value: "00" }]), /^refused/);
+  t.match(
+    images.run([{ base: "fresh" }, { op: "set", what: "superblock", at: 20, value: "00" }]),
+    /^refused/,
+  );
   t.ok(new Fault("x") instanceof Error);
   t.end();
 });
