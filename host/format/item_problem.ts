@@ -58,6 +58,8 @@ const INLINE_BYTES_MAX = 2048;
 const SYMLINK_BYTES_MAX = 4095;
 /** Files end here, as the kernel's do. */
 const FILE_BYTES_MAX: number = Number.MAX_SAFE_INTEGER;
+/** A name's hash has 48 bits: with the slot, a position in a listing is a safe integer. */
+const DENTRY_HASH_SPAN: number = 2 ** 48;
 const ROOT_INO = 1;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
@@ -88,12 +90,14 @@ export function itemProblem(
     case ITEM_INODE:
       return inodeProblem(view, oid, offset, value, byteLength);
     case ITEM_DENTRY:
+      if (!(offset > 0 && offset < DENTRY_HASH_SPAN)) return "key";
       return dentriesProblem(view, value, byteLength) ?? namesProblem(view, value, byteLength);
     case ITEM_EXTENT:
       return extentPlaceProblem(view, geometry, offset, value, byteLength);
     case ITEM_XATTR:
       return xattrProblem(view, offset, value, byteLength);
     case ITEM_XATTR_DATA:
+      if (offset >= XATTR_HASH_SPAN * 64) return "key";
       return byteLength > 0 && byteLength <= XATTR_CHUNK_BYTES ? null : `length ${byteLength}`;
     case ITEM_SYMLINK:
       if (offset !== 0) return "key";

@@ -62,7 +62,7 @@ t.test("a mutant that is let through is noticed", (t) => {
   const images = TARGETS["images"] as Target;
   t.equal(images.run([{ base: "everything" }]), "whole");
   t.match(
-    images.run([{ base: "fresh" }, { op: "set", what: "superblock", at: 20, value: "00" }]),
+    images.run([{ base: "fresh" }, { op: "set", what: "superblock", at: 40, value: "01" }]),
     /^refused/,
   );
   t.ok(new Fault("x") instanceof Error);
