@@ -28,12 +28,14 @@ import {
   ITEM_INLINE,
   ITEM_INODE,
   ITEM_ORPHAN,
+  ITEM_QUOTA,
   ITEM_SHARED,
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
 } from "./key.ts";
 import { TREE_FS, TREE_SPACE } from "./page_pointer.ts";
+import { quotaProblem } from "./quota.ts";
 import {
   ITEM_REGION,
   REGION_BYTES,
@@ -83,7 +85,7 @@ export function itemProblem(
 ): string | null {
   if (treeId !== TREE_FS)
     return otherProblem(view, geometry, treeId, type, offset, value, byteLength);
-  const isVolumes = type === ITEM_ORPHAN || type === ITEM_SHARED;
+  const isVolumes = type === ITEM_ORPHAN || type === ITEM_SHARED || type === ITEM_QUOTA;
   if (oid === 0 ? type <= ITEM_INLINE : isVolumes) return "object";
   if (!(oid < Number.MAX_SAFE_INTEGER)) return "object id";
   switch (type) {
@@ -113,6 +115,8 @@ export function itemProblem(
         sharedRunProblem(view, value, byteLength) ??
         runProblem(geometry, offset, view.getUint32(value + SHARED_BLOCK_COUNT, true))
       );
+    case ITEM_QUOTA:
+      return quotaProblem(view, offset, value, byteLength);
     default:
       // Nobody looks at what nobody knows.
       return null;
