@@ -16,7 +16,8 @@ class CloneVolume {
   readonly calls: Calls = this.#mounted.calls;
 
   get freeBytes(): number {
-    return this.#mounted.volume.status().availableBytes;
+    const { sizeBytes, usedBytes } = this.#mounted.volume.status();
+    return sizeBytes - usedBytes;
   }
 
   has(ino: number, expected: Uint8Array): boolean {
