@@ -8,6 +8,10 @@
  *   its 512-byte sectors, independently of all others. Order does not matter: the newest of several writes to a sector
  *   that survived is the sector's content, and any of them may be the newest that did.
  *
+ * And what a disk does that breaks its promise, each on demand: bit rot, latent read errors, lost, torn and misdirected
+ * writes, misdirected reads, flushes that lie, errors, slowness and hangs, a store that fills up, a device that vanishes.
+ * `damaged` names the blocks whose contents are not what was written last: what a reader may find wrong, and no other.
+ *
  * Everything is a function of the calls and the generator: the same seed replays exactly.
  */
 import { Buffer } from "node:buffer";
@@ -20,6 +24,8 @@ import { SparseBytes } from "./sparse_bytes.ts";
 
 const CHUNK_BYTES = 32_768;
 const SECTOR_BYTES = 512;
+const BLOCK_BYTES = 4096;
+const NO_BYTES = new Uint8Array(0);
 
 export type SimulatedEvent = "write" | "flush" | "discard";
 
@@ -28,9 +34,13 @@ export type SimulatedEvent = "write" | "flush" | "discard";
  * - "cut": power fails now. The operation was issued: what it writes may or may not be there afterwards.
  * - "error": it fails with −EIO and changes nothing.
  * - "lose": it reports success and does nothing (a lost write, a flush that lies).
+ * - "tear": it reports success, and only some of its sectors are written.
  * - a number: the write lands at that offset instead (misdirected), and reports success.
  */
-export type Verdict = "cut" | "error" | "lose" | number | undefined;
+export type Verdict = "cut" | "error" | "lose" | "tear" | number | undefined;
+
+/** What happens to a read: it fails with −EIO, or gives what lies at that offset (misdirected). */
+export type ReadVerdict = "error" | number | undefined;
 
 /** How writes that were not durable fare in a crash. */
 export type CrashMode =
@@ -83,10 +93,27 @@ export class SimulatedDevice implements Device {
   readCount = 0;
   /** Asked at each write, flush and discard, when it is issued. */
   onEvent:
-    | ((kind: SimulatedEvent, index: number, offsetBytes: number, byteLength: number) => Verdict)
+    | ((
+        kind: SimulatedEvent,
+        index: number,
+        offsetBytes: number,
+        byteLength: number,
+        /** Of a write, what it writes. */
+        bytes: Uint8Array,
+      ) => Verdict)
     | null = null;
   /** Flushes report success and make nothing durable. */
   dropFlush = false;
+  /** Asked at each read, when it is issued. */
+  onRead: ((offsetBytes: number, byteLength: number) => ReadVerdict) | null = null;
+  /** −errno that every call ends with: the device has vanished. 0: it is there. */
+  failure = 0;
+  /** −errno that every write ends with: what is below the device is full. */
+  writeFailure = 0;
+  /** Added to the time of each operation. */
+  slowMs = 0;
+  /** Blocks that hold something else than was written last: what a reader may find wrong. */
+  readonly damaged: Set<number> = new Set();
 
   readonly #memory: Uint8Array;
   readonly #scheduler: Scheduler;
@@ -100,6 +127,8 @@ export class SimulatedDevice implements Device {
   #badRanges: { offsetBytes: number; byteLength: number }[] = [];
   #isCut = false;
   #inFlight = 0;
+  /** Completions that wait for the end of a hang. */
+  #held: (() => void)[] | null = null;
 
   constructor(options: SimulatedDeviceOptions) {
     const sizeBytes = options.image?.sizeBytes ?? options.sizeBytes;
@@ -133,7 +162,10 @@ export class SimulatedDevice implements Device {
   read(offsetBytes: number, address: number, byteLength: number, done: Done): void {
     checkRange(this.sizeBytes, offsetBytes, byteLength);
     this.readCount += 1;
+    const verdict = this.onRead === null ? undefined : this.onRead(offsetBytes, byteLength);
+    if (typeof verdict === "number") checkRange(this.sizeBytes, verdict, byteLength);
     this.#complete(done, () => {
+      if (verdict === "error") return -EIO;
       for (const bad of this.#badRanges) {
         if (
           bad.offsetBytes < offsetBytes + byteLength &&
@@ -142,7 +174,8 @@ export class SimulatedDevice implements Device {
           return -EIO;
         }
       }
-      this.#current.read(offsetBytes, this.#memory.subarray(address, address + byteLength));
+      const from = verdict ?? offsetBytes;
+      this.#current.read(from, this.#memory.subarray(address, address + byteLength));
       return 0;
     });
   }
@@ -175,24 +208,41 @@ export class SimulatedDevice implements Device {
     if (this.#refuse(done)) return;
     const bytes = new Uint8Array(byteLength);
     this.#gather(addresses, byteLengths, bytes);
-    const verdict = this.#event("write", offsetBytes, byteLength);
-    if (this.#failed(verdict, done)) return;
+    const verdict = this.#event("write", offsetBytes, byteLength, bytes);
+    if (this.#failed(verdict, done)) {
+      if (verdict === "lose") this.#damage(offsetBytes, byteLength);
+      return;
+    }
+    if (this.writeFailure < 0) {
+      this.#complete(done, () => this.writeFailure || -EIO);
+      return;
+    }
     const target = typeof verdict === "number" ? verdict : offsetBytes;
     checkRange(this.sizeBytes, target, byteLength);
     const write: PendingWrite = { offsetBytes: target, bytes, byteLength, completed: false };
+    if (verdict === "tear") {
+      this.#damage(offsetBytes, byteLength);
+      this.#complete(done, () => {
+        this.#tear(write);
+        return 0;
+      });
+      return;
+    }
     this.#unflushed.push(write);
     if (verdict === "cut") {
       this.cutPower();
       return;
     }
     this.#complete(done, () => {
-      const now = new Uint8Array(byteLength);
-      this.#gather(addresses, byteLengths, now);
       assert(
-        Buffer.compare(bytes, now) === 0,
+        this.#isUnchanged(addresses, byteLengths, bytes),
         `the buffers of a write of ${byteLength} bytes at ${offsetBytes} do not change while it is under way`,
       );
       this.#apply(write);
+      if (typeof verdict === "number") {
+        this.#damage(offsetBytes, byteLength);
+        this.#damage(target, byteLength);
+      }
       if (isDurable && !this.dropFlush) this.#settle(write);
       return 0;
     });
@@ -273,6 +323,7 @@ export class SimulatedDevice implements Device {
   /** Bit rot: what is stored changes, now and after a crash. A later write of the place hides it. */
   flipBit(offsetBytes: number, bit: number): void {
     assert(offsetBytes >= 0 && offsetBytes < this.sizeBytes && bit >= 0 && bit < 8, "a bit exists");
+    this.#damage(offsetBytes - (offsetBytes % BLOCK_BYTES), BLOCK_BYTES);
     this.#durable.flipBit(offsetBytes, bit);
     this.#current.flipBit(offsetBytes, bit);
     for (const write of this.#unflushed) {
@@ -285,12 +336,79 @@ export class SimulatedDevice implements Device {
   /** A latent error: reads that touch the range fail with −EIO until it is written (as a disk reallocates a sector). */
   failReads(offsetBytes: number, byteLength: number): void {
     this.#badRanges.push({ offsetBytes, byteLength });
+    this.#damage(offsetBytes, byteLength);
   }
 
-  #event(kind: SimulatedEvent, offsetBytes: number, byteLength: number): Verdict {
+  /** The ranges of failReads that are still bad: they outlive a loss of power. */
+  get badRanges(): readonly { readonly offsetBytes: number; readonly byteLength: number }[] {
+    return this.#badRanges;
+  }
+
+  /** What a reader of the device would see now; for tests that look at what lies where. */
+  peek(offsetBytes: number, target: Uint8Array): void {
+    this.#current.read(offsetBytes, target);
+  }
+
+  /** Nothing completes for so long; then everything does, in its order. */
+  hang(forMs: number): void {
+    if (this.#held !== null) return;
+    this.#held = [];
+    this.#scheduler.timer(forMs, () => {
+      const held = this.#held ?? [];
+      this.#held = null;
+      for (const end of held) end();
+    });
+  }
+
+  get isHanging(): boolean {
+    return this.#held !== null;
+  }
+
+  #damage(offsetBytes: number, byteLength: number): void {
+    for (let at = offsetBytes; at < offsetBytes + byteLength; at += BLOCK_BYTES)
+      this.damaged.add(at / BLOCK_BYTES);
+  }
+
+  /** Some of the sectors of a write that says it succeeded: what else was there stays. */
+  #tear(write: PendingWrite): void {
+    const prng = this.#prng;
+    assert(prng !== undefined && write.bytes !== null, "tearing needs a generator");
+    const sectors = write.byteLength / SECTOR_BYTES;
+    const kept = prng.below(sectors);
+    const offset = write.offsetBytes + kept * SECTOR_BYTES;
+    const old = new Uint8Array(write.byteLength - kept * SECTOR_BYTES);
+    this.#current.read(offset, old);
+    write.bytes.set(old, kept * SECTOR_BYTES);
+    this.#unflushed.push(write);
+    this.#apply(write);
+    this.#damage(write.offsetBytes, write.byteLength);
+  }
+
+  #isUnchanged(
+    addresses: readonly number[],
+    byteLengths: readonly number[],
+    bytes: Uint8Array,
+  ): boolean {
+    let at = 0;
+    for (let index = 0; index < addresses.length; index += 1) {
+      const address = addresses[index] as number;
+      const end = at + (byteLengths[index] as number);
+      const now = this.#memory.subarray(address, address + end - at);
+      if (Buffer.compare(bytes.subarray(at, end), now) !== 0) return false;
+      at = end;
+    }
+    return true;
+  }
+
+  #event(
+    kind: SimulatedEvent,
+    offsetBytes: number,
+    byteLength: number,
+    bytes: Uint8Array = NO_BYTES,
+  ): Verdict {
     const index = this.eventCount;
     this.eventCount += 1;
-    return this.onEvent === null ? undefined : this.onEvent(kind, index, offsetBytes, byteLength);
+    return this.onEvent?.(kind, index, offsetBytes, byteLength, bytes);
   }
 
   /** After the cut. Returns true when the call is answered, or never will be. */
@@ -310,15 +428,19 @@ export class SimulatedDevice implements Device {
   #complete(done: Done, finish: () => number): void {
     this.#inFlight += 1;
     const end = (): void => {
+      if (this.#held !== null) {
+        this.#held.push(end);
+        return;
+      }
       this.#inFlight -= 1;
-      if (!this.#isCut) done(finish());
+      if (!this.#isCut) done(this.failure < 0 ? this.failure : finish());
       else if (this.#afterCut === "error") done(-EIO);
     };
     if (this.#delayMs === undefined || this.#prng === undefined) {
       this.#scheduler.post(end);
     } else {
       const [min, max] = this.#delayMs;
-      this.#scheduler.timer(min + this.#prng.float() * (max - min), end);
+      this.#scheduler.timer(this.slowMs + min + this.#prng.float() * (max - min), end);
     }
   }
 
@@ -326,9 +448,15 @@ export class SimulatedDevice implements Device {
     write.completed = true;
     applyTo(this.#current, write);
     const end = write.offsetBytes + write.byteLength;
-    this.#badRanges = this.#badRanges.filter(
-      (bad) => bad.offsetBytes < write.offsetBytes || bad.offsetBytes + bad.byteLength > end,
-    );
+    if (this.#badRanges.length > 0) {
+      this.#badRanges = this.#badRanges.filter(
+        (bad) => bad.offsetBytes < write.offsetBytes || bad.offsetBytes + bad.byteLength > end,
+      );
+    }
+    if (this.damaged.size > 0) {
+      for (let at = write.offsetBytes; at < end; at += BLOCK_BYTES)
+        this.damaged.delete(at / BLOCK_BYTES);
+    }
     // Keeps the completed ones in the order in which they took effect, so that a flush repeats it.
     const at = this.#unflushed.indexOf(write);
     if (at >= 0 && at < this.#unflushed.length - 1) {

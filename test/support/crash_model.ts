@@ -54,6 +54,14 @@ type FileEvent =
   | { readonly kind: "promise"; readonly tick: number; readonly promise: Promised }
   | { readonly kind: "publish"; readonly tick: number };
 
+/** What damage excuses in a file. */
+export interface Leniency {
+  /** No promise since the beginning was kept, not even one by name. */
+  readonly isWeak?: boolean;
+  /** Blocks that could not be read. */
+  readonly unreadable?: ReadonlySet<number> | undefined;
+}
+
 const ZEROS = new Uint8Array(BLOCK);
 
 export class FileModel {
@@ -153,12 +161,19 @@ export class FileModel {
    * @param included Tick of the last step that was recovered.
    * @param next Tick of the first step that was not.
    * @param acknowledged How many promises had been acknowledged.
+   * @param leniency What damage excuses.
    * @returns null, or what is wrong.
    */
-  problem(found: Uint8Array, included: number, next: number, acknowledged: number): string | null {
+  problem(
+    found: Uint8Array,
+    included: number,
+    next: number,
+    acknowledged: number,
+    leniency: Leniency = {},
+  ): string | null {
     const events = this.#events;
-    let start = events.length - 1;
-    for (; start >= 0; start--) {
+    let start = leniency.isWeak === true ? 0 : events.length - 1;
+    for (; start > 0; start--) {
       const event = events[start] as FileEvent;
       if (
         event.kind === "promise" &&
@@ -225,6 +240,7 @@ export class FileModel {
       return `inode ${this.ino} has ${size} bytes; possible since tick ${base}: ${[...sizes].join(", ")}`;
     }
     for (let block = 0; block * BLOCK < size; block++) {
+      if (leniency.unreadable?.has(block) === true) continue;
       const length = Math.min(BLOCK, size - block * BLOCK);
       const part = found.subarray(block * BLOCK, block * BLOCK + length);
       const list = candidates.get(block) ?? [this.#at(block, base)];
@@ -333,11 +349,16 @@ function same(part: Uint8Array, bytes: Uint8Array | null): boolean {
   return Buffer.compare(part, expected.subarray(0, part.length)) === 0;
 }
 
+export type NodeType = "file" | "directory" | "symlink" | "special";
+
 export interface Node {
   readonly ino: number;
-  readonly type: "file" | "directory" | "symlink";
+  readonly type: NodeType;
   mode: number;
   links: number;
+  /** "uid:gid". */
+  owner: string;
+  /** Of a symlink; of a special file its kind and device. */
   readonly target: string;
   readonly xattrs: Map<string, string>;
   /** Of a directory. */
@@ -350,6 +371,10 @@ export interface Dump {
   readonly entries: Map<string, string>;
   /** Of regular files, by inode. */
   readonly contents: Map<number, Uint8Array>;
+  /** Blocks of files that gave an error; their bytes in `contents` mean nothing. */
+  readonly unreadable?: Map<number, Set<number>>;
+  /** Metadata that gave an error is left out. */
+  readonly isPartial?: boolean;
 }
 
 /** A moment of the device: what it could hold is checked against what had been promised by then. */
@@ -357,10 +382,46 @@ export interface Moment {
   readonly acknowledged: number;
 }
 
+/** Numbers of which one can be chosen at once. */
+export class Bag {
+  readonly #items: number[] = [];
+  readonly #places = new Map<number, number>();
+
+  get size(): number {
+    return this.#items.length;
+  }
+
+  at(index: number): number {
+    return this.#items[index] as number;
+  }
+
+  add(item: number): void {
+    if (this.#places.has(item)) return;
+    this.#places.set(item, this.#items.length);
+    this.#items.push(item);
+  }
+
+  delete(item: number): void {
+    const place = this.#places.get(item);
+    if (place === undefined) return;
+    this.#places.delete(item);
+    const last = this.#items.pop() as number;
+    if (last === item) return;
+    this.#items[place] = last;
+    this.#places.set(last, place);
+  }
+}
+
 export class VolumeModel {
+  /** Inodes to choose from. */
+  readonly directories: Bag = new Bag();
+  readonly others: Bag = new Bag();
+  readonly regular: Bag = new Bag();
   readonly entries: Map<string, string>;
   readonly nodes: Map<number, Node> = new Map();
   readonly files: Map<number, FileModel> = new Map();
+  /** Every file that ever was: a crash may bring it back. */
+  readonly history: Map<number, FileModel> = new Map();
   /** Of unlinked files that are held: their data can still be written, and is gone after a crash. */
   readonly steps: Step[] = [];
   readonly promises: Promised[] = [];
@@ -374,8 +435,9 @@ export class VolumeModel {
     for (const [key, value] of dump.entries) {
       if (!key.startsWith("i")) continue;
       const ino = Number(key.slice(1));
-      const [type, mode, links, target] = value.split(" ") as [
-        Node["type"],
+      const [type, mode, links, owner, target] = value.split(" ") as [
+        NodeType,
+        string,
         string,
         string,
         string,
@@ -385,12 +447,14 @@ export class VolumeModel {
         type,
         mode: Number.parseInt(mode, 8),
         links: Number(links),
+        owner,
         target,
         xattrs: new Map(),
         names: new Map(),
         parent: 1,
       });
-      if (type === "file") this.files.set(ino, new FileModel(ino, 0, dump.contents.get(ino)));
+      this.#count(this.node(ino));
+      if (type === "file") this.addFile(new FileModel(ino, 0, dump.contents.get(ino)));
     }
     for (const [key, value] of dump.entries) {
       const [owner, name] = splitKey(key);
@@ -432,14 +496,25 @@ export class VolumeModel {
     else this.entries.set(key, after);
   }
 
+  #count(node: Node): void {
+    if (node.type === "directory") this.directories.add(node.ino);
+    else this.others.add(node.ino);
+  }
+
   putNode(node: Node): void {
-    this.nodes.set(node.ino, node);
+    if (!this.nodes.has(node.ino)) {
+      this.nodes.set(node.ino, node);
+      this.#count(node);
+    }
     this.#set(`i${node.ino}`, describeNode(node));
   }
 
   #dropNode(node: Node): void {
     this.nodes.delete(node.ino);
     this.files.delete(node.ino);
+    this.directories.delete(node.ino);
+    this.others.delete(node.ino);
+    this.regular.delete(node.ino);
     this.#set(`i${node.ino}`, undefined);
     for (const name of node.xattrs.keys()) this.#set(`x${node.ino}/${name}`, undefined);
   }
@@ -490,15 +565,22 @@ export class VolumeModel {
 
   // --- checking ---
 
-  /** null, or how the dump is nothing that a loss of power at this moment could leave. */
-  problem(dump: Dump, moment: Moment): string | null {
+  /**
+   * null, or how the dump is nothing that a loss of power at this moment could leave.
+   *
+   * @param isWeak Promises do not count: damage took what they were kept with.
+   */
+  problem(dump: Dump, moment: Moment, isWeak = false): string | null {
     let floor = 0;
-    for (const promise of this.promises) {
+    for (const promise of isWeak ? [] : this.promises) {
       if (promise.acknowledged <= moment.acknowledged) floor = Math.max(floor, promise.tick);
     }
+    const isPartial = dump.isPartial === true;
     const differing = new Set<string>();
-    for (const [key, value] of this.entries)
-      if (dump.entries.get(key) !== value) differing.add(key);
+    for (const [key, value] of this.entries) {
+      const found = dump.entries.get(key);
+      if (found !== value && !(isPartial && found === undefined)) differing.add(key);
+    }
     for (const key of dump.entries.keys()) if (!this.entries.has(key)) differing.add(key);
     let closest = differing.size;
     let closestText = describeDifference(differing, dump, this.entries);
@@ -509,7 +591,7 @@ export class VolumeModel {
       const included = index > 0 ? (this.steps[index - 1] as Step).tick : 0;
       const next = (this.steps[index] as Step | undefined)?.tick ?? Number.POSITIVE_INFINITY;
       if (differing.size === 0) {
-        const problem = this.#contentProblem(dump, included, next, moment.acknowledged);
+        const problem = this.#contentProblem(dump, included, next, moment.acknowledged, isWeak);
         if (problem === null) return null;
         contentProblem ??= `names are those after tick ${included}, before ${next}; ${problem}`;
       } else if (differing.size < closest) {
@@ -523,7 +605,8 @@ export class VolumeModel {
         const { key, before } = changes[change] as Change;
         if (before === undefined) at.delete(key);
         else at.set(key, before);
-        if (dump.entries.get(key) === before) differing.delete(key);
+        const found = dump.entries.get(key);
+        if (found === before || (isPartial && found === undefined)) differing.delete(key);
         else differing.add(key);
       }
     }
@@ -531,32 +614,34 @@ export class VolumeModel {
     return `names are those after no step since tick ${floor}; nearest is tick ${closestTick}:\n${closestText}`;
   }
 
-  #contentProblem(dump: Dump, included: number, next: number, acknowledged: number): string | null {
+  #contentProblem(
+    dump: Dump,
+    included: number,
+    next: number,
+    acknowledged: number,
+    isWeak: boolean,
+  ): string | null {
     for (const [ino, bytes] of dump.contents) {
       const file = this.history.get(ino);
       assert(file !== undefined, `the history has file ${ino}`);
-      const problem = file.problem(bytes, included, next, acknowledged);
+      const problem = file.problem(bytes, included, next, acknowledged, {
+        isWeak,
+        unreadable: dump.unreadable?.get(ino),
+      });
       if (problem !== null) return problem;
     }
     return null;
   }
 
-  /** Every file that ever was: a crash may bring it back. */
-  readonly history: Map<number, FileModel> = new Map();
-
   addFile(file: FileModel): void {
     this.files.set(file.ino, file);
+    this.regular.add(file.ino);
     this.history.set(file.ino, file);
-  }
-
-  /** Files of the state that the model began with. */
-  remember(): void {
-    for (const file of this.files.values()) this.history.set(file.ino, file);
   }
 }
 
 export function describeNode(node: Node): string {
-  return `${node.type} ${node.mode.toString(8)} ${node.links} ${node.target}`;
+  return `${node.type} ${node.mode.toString(8)} ${node.links} ${node.owner} ${node.target}`;
 }
 
 function splitKey(key: string): [number, string] {
