@@ -5,7 +5,7 @@
 import { assert } from "../base/assert.ts";
 import { EFBIG, EINVAL, EIO, EISDIR, EROFS, ESTALE } from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
-import { retrying, spawn, type Task } from "../base/task.ts";
+import { RetryFailed, retrying, spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import type { Done } from "../device/device.ts";
@@ -124,12 +124,19 @@ export class FileClone {
   *#copyAll(range: CopiedRange): Task<number> {
     let copied = 0;
     while (copied < range.byteLength) {
-      const step = yield* this.#copySome({
-        ...range,
-        fromOffset: range.fromOffset + copied,
-        toOffset: range.toOffset + copied,
-        byteLength: range.byteLength - copied,
-      });
+      let step: number;
+      try {
+        step = yield* this.#copySome({
+          ...range,
+          fromOffset: range.fromOffset + copied,
+          toOffset: range.toOffset + copied,
+          byteLength: range.byteLength - copied,
+        });
+      } catch (error) {
+        // A block that cannot be read is an error of this copy, not of the volume: nothing has been changed.
+        if (!(error instanceof RetryFailed)) throw error;
+        step = error.status;
+      }
       if (step < 0 && copied === 0) return step;
       if (step <= 0) break;
       copied += step;

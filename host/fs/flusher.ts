@@ -2,6 +2,7 @@
  * When buffered data is written back: eagerly for files with much of it, in the background when the pool fills, all of
  * it at a checkpoint or a sync.
  */
+import { EROFS } from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
 import { spawn, type Task } from "../base/task.ts";
 import type { Store } from "../store/store.ts";
@@ -94,18 +95,25 @@ export class Flusher {
 
   /** Throws a Retry that ends when some of what is buffered has been written back. */
   waitForProgress(): never {
-    throw new Retry((resume) => {
-      this.#progressWaiters.push(resume);
-      this.start(this.#files.all());
-    });
+    throw new Retry((resume) => this.#awaitFlush(this.#files.all(), resume));
   }
 
   /** Throws a Retry that ends when less buffered data is in the journal alone. */
   waitForLogged(): never {
     throw new Retry((resume) => {
-      this.#progressWaiters.push(resume);
-      this.start(this.#files.all().filter((other) => other.logged.size > 0));
+      const logged = this.#files.all().filter((other) => other.logged.size > 0);
+      this.#awaitFlush(logged, resume);
     });
+  }
+
+  /** After a failure nothing is written back any more: who waited for it would wait, or try, for ever. */
+  #awaitFlush(files: readonly DirtyFile[], resume: (status: number) => void): void {
+    if (this.#store.faulted !== null) {
+      resume(-EROFS);
+      return;
+    }
+    this.#progressWaiters.push(resume);
+    this.start(files);
   }
 
   /** A piece of a file has been written. */

@@ -37,7 +37,7 @@ import { Calls, digest, PAYLOAD_BLOCKS } from "./sim_calls.ts";
 import { add, type Coverage, type StateName } from "./sim_coverage.ts";
 import { getMachines, type Session, SimulationFailure } from "./sim_engine.ts";
 import type { Faults } from "./sim_faults.ts";
-import { isFault, type OperationName, type Step } from "./sim_plan.ts";
+import { isFault, type Step } from "./sim_plan.ts";
 
 const FILE_BYTES_MAX = 512 << 10;
 /** What fills a volume: kept space, behind all that files hold. */
