@@ -204,7 +204,10 @@ export class Client {
 
   #isExcused(result: number): boolean {
     const stage = this.#stage;
-    if (result === -ENOSPC && stage.isFull) return true;
+    if (result === -ENOSPC && stage.volume.status().availableBytes < 2 * FILL_BYTES) {
+      stage.isFull = true;
+      return true;
+    }
     // Only damage that was met explains an error; what it was, the session has looked at.
     if (result === -EIO && this.#session.damageCount > this.#damageBefore) return true;
     if (!stage.faults.failing) return false;
@@ -574,7 +577,6 @@ export class Client {
     const result = yield* this.#calls.keep(ino, FALLOC_FL_KEEP_SIZE, offset, FILL_BYTES, () => {
       this.#model.tick += 1;
     });
-    if (result === -ENOSPC) this.#stage.isFull = true;
     this.#note(`fill ${ino}`, result);
   }
 

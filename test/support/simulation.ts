@@ -348,7 +348,8 @@ class Simulation {
       });
     }
     this.#cuts += 1;
-    if (faults.lied || faults.dataHit || faults.journalHit) return null;
+    if (faults.lied || faults.dataHit || faults.journalHit || isJournalUnreadable(excuses))
+      return null;
     return { image, damaged: excuses.damaged, badRanges: excuses.badRanges };
   }
 
@@ -544,10 +545,14 @@ const JOURNAL_CODES: ReadonlySet<string> = new Set([
 
 /** A mount may be refused where a flush has lied, and where the journal cannot be read. */
 function mayRefuse(excuses: Excuses): boolean {
+  return excuses.lied || isJournalUnreadable(excuses);
+}
+
+function isJournalUnreadable(excuses: Excuses): boolean {
   const end = journalStart + journalBlocks;
   const isInJournal = (offsetBytes: number): boolean =>
     offsetBytes >= journalStart * 4096 && offsetBytes < end * 4096;
-  return excuses.lied || excuses.badRanges.some((bad) => isInJournal(bad.offsetBytes));
+  return excuses.badRanges.some((bad) => isInJournal(bad.offsetBytes));
 }
 
 function errorsOf(report: FsckReport): string {
