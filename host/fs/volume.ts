@@ -319,7 +319,7 @@ function* writeZeros(pool: Pool, start: number, count: number, zeros: number): T
 }
 
 function journalOf(store: Store, superblock: Superblock): Journal {
-  return new Journal({
+  const journal = new Journal({
     core: store.core,
     pool: store.pool,
     start: superblock.geometry.journalStart,
@@ -333,6 +333,10 @@ function journalOf(store: Store, superblock: Superblock): Journal {
     },
     needCheckpoint: () => store.requestCheckpoint(),
   });
+  // Without it unmounting would end as if all were well, and what was buffered would be gone without a word.
+  journal.onFailure = (status) =>
+    store.fault(new Error(`Cannot write the journal: error ${status}`));
+  return journal;
 }
 
 /**

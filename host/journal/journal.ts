@@ -90,6 +90,9 @@ export class Journal {
   /** True while a transaction's entries are being appended: the half may not be sealed. */
   #inTransaction = false;
 
+  /** Told once when a commit could not be written: nothing that follows can become durable. */
+  onFailure: (status: number) => void = () => {};
+
   commits = 0;
   committedBytes = 0;
 
@@ -373,7 +376,10 @@ export class Journal {
     spawn(this.#write(half, block, blockCount, preFlush), (error, status) => {
       this.#inFlight = false;
       const result = error !== null ? -EIO : (status as number);
-      if (result < 0) this.#failed = result;
+      if (result < 0) {
+        this.#failed = result;
+        this.onFailure(result);
+      }
       const waiters = this.#inFlightWaiters;
       this.#inFlightWaiters = [];
       for (const done of waiters) done(result);
