@@ -14,7 +14,7 @@
 import { getU64, setU64 } from "../base/bytes.ts";
 import { EDQUOT, EINVAL, EIO, ENOSPC, EROFS, ESTALE } from "../base/errno.ts";
 import { Retry } from "../base/retry.ts";
-import { retrying, spawn, type Task } from "../base/task.ts";
+import { RetryFailed, retrying, spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import type { Done } from "../device/device.ts";
@@ -155,7 +155,7 @@ export class Quotas {
       spawn(
         retrying(() => this.#put(quotaKey(number, id), blocksMax, files ?? 0)),
         (error, status) => {
-          if (error !== null) this.#store.fault(error);
+          if (error !== null) this.#failed(error);
           done(error === null ? (status as number) : -EIO);
         },
       );
@@ -315,8 +315,15 @@ export class Quotas {
 
   #count(account: Account): void {
     spawn(this.#countAll(account), (error) => {
-      if (error !== null) this.#store.fault(error);
+      if (error !== null) this.#failed(error);
     });
+  }
+
+  /** What cannot be read is no reason to stop everything: a quota that cannot count refuses nothing. */
+  #failed(error: unknown): void {
+    if (error instanceof RetryFailed)
+      this.#store.log("error", "quota.unreadable", { cause: String(error) });
+    else this.#store.fault(error);
   }
 
   *#countAll(account: Account): Task<void> {

@@ -191,10 +191,7 @@ export class Store implements ItemStore {
     ) {
       this.waitForCheckpoint();
     }
-    if (this.journal.failed < 0) {
-      this.#faultByJournal();
-      return -EROFS;
-    }
+    if (this.journal.failed < 0) return -EROFS;
     if (this.journal.room < 2 * TRANSACTION_BYTES_MAX + this.relogBytes()) this.waitForRoom();
     if (this.journal.usedBytes > this.journal.sizeBytes / 2) this.requestCheckpoint();
     if (space.pendingIsLarge) this.requestCheckpoint();
@@ -401,15 +398,7 @@ export class Store implements ItemStore {
 
   /** Makes every transaction so far durable. */
   commitJournal(done: Done): void {
-    this.journal.commit((status) => {
-      if (status < 0) this.#faultByJournal();
-      done(status);
-    });
-  }
-
-  /** The journal takes nothing more, so neither does the volume, and whoever asks must learn it. */
-  #faultByJournal(): void {
-    this.fault(new Error(`Cannot write the journal: error ${this.journal.failed}`));
+    this.journal.commit(done);
   }
 
   #change(): void {

@@ -288,7 +288,7 @@ export function look(image: SparseBytes): Found {
   const dump = rig.session.run(rig.calls.dump());
   const found = new Map<string, Thing>();
   const visit = (ino: number, path: string): void => {
-    const [type = "", mode = "", links = "", target = ""] = (
+    const [type = "", mode = "", links = "", , target = ""] = (
       dump.entries.get(`i${ino}`) ?? ""
     ).split(" ");
     const xattrs = new Map<string, string>();

@@ -286,6 +286,13 @@ export class Calls {
     return status < 0 ? status : at === byteLength ? bytes : bytes.subarray(0, at);
   }
 
+  /** @throws {Error} When it cannot be read. */
+  *read(ino: number, offset: number, byteLength: number): Task<Uint8Array> {
+    const bytes = yield* this.tryRead(ino, offset, byteLength);
+    if (typeof bytes === "number") throw new Error(`reading inode ${ino} failed: ${bytes}`);
+    return bytes;
+  }
+
   /**
    * Reads all that there is.
    *

@@ -28,6 +28,8 @@ import { type Life, type Plan, planCuts, type Step } from "./sim_plan.ts";
 export { Calls } from "./sim_calls.ts";
 export { Machine, Session, SimulationFailure } from "./sim_engine.ts";
 
+/** Keeps the choice of quotas apart from what else a life does. */
+const QUOTA_SEED = 0x5bd1e995;
 const TRACE_LINES_SHOWN = 60;
 const SOURCE = new Uint8Array(70_000);
 new Prng(2).bytes(SOURCE);
@@ -167,6 +169,18 @@ class Simulation {
     return only !== undefined ? this.#cuts > only : this.#checked >= this.#cutsMax;
   }
 
+  /** Quotas that never bind come and go: each fsck compares what they count. */
+  #changeQuotas(volume: Volume, prng: Prng): void {
+    for (const kind of ["user", "group"] as const) {
+      if (prng.below(3) === 0) continue;
+      const bytes = prng.below(4) === 0 ? null : 2 ** 40;
+      volume.quotas.set({ kind, id: 0 }, { bytes, files: null }, (status) => {
+        if (status < 0) this.#note(`a quota was refused: ${status}`);
+      });
+      this.#note(`quota of ${kind} 0: ${bytes}`);
+    }
+  }
+
   /** Mounts, works, and ends. Returns what the device held then; null when the volume has lost what it cannot get back. */
   #live(life: Life, rest: Rest): Rest | null {
     const prng = new Prng(life.seed);
@@ -193,6 +207,7 @@ class Simulation {
         }),
       );
       this.#note(`mounted, checkpoints every ${life.checkpointSeconds} s`);
+      this.#changeQuotas(volume, new Prng(life.seed ^ QUOTA_SEED));
       model = new VolumeModel(session.run(new Calls(work.core, volume.fs).dump()));
     } catch (error) {
       this.#fail(`a volume that was whole does not mount: ${stackOf(error)}`);
