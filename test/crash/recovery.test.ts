@@ -13,7 +13,7 @@ import { runPlan, simulate } from "../support/simulation.ts";
 // A loaded machine takes its time; the runner has a limit of its own.
 t.setTimeout(900_000);
 
-const CUTS = 2400;
+const CUTS = 6000;
 const FIRST_SEED = 7000;
 const REGRESSIONS = "test/sim/regressions";
 
