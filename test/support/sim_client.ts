@@ -621,7 +621,12 @@ export class Client {
   *#writeUnlinked(ino: number): Task<void> {
     if (this.#model.nodes.has(ino) || !this.#held.includes(ino)) return;
     const bytes = this.#source.subarray(0, 1 + this.#prng.below(30_000));
-    const result = yield* this.#calls.write(ino, this.#prng.below(9000), bytes, () => {});
+    const offset = this.#prng.below(9000);
+    const result = yield* this.#calls.write(ino, offset, bytes, () => {
+      // A copy that began before may still read it.
+      this.#model.tick += 1;
+      this.#model.history.get(ino)?.write(this.#model.tick, offset, bytes);
+    });
     // A symlink takes no data: EISDIR is how the data half says so.
     if (result !== -21) this.#note(`write to unlinked ${ino}`, result);
     if (this.#prng.below(2) === 0) yield* this.#fsyncOf(ino);
