@@ -114,6 +114,8 @@ export class SimulatedDevice implements Device {
   slowMs = 0;
   /** Blocks that hold something else than was written last: what a reader may find wrong. */
   readonly damaged: Set<number> = new Set();
+  /** Those, and the ones that were written again since: a loss of power may undo that. */
+  readonly everDamaged: Set<number> = new Set();
 
   readonly #memory: Uint8Array;
   readonly #scheduler: Scheduler;
@@ -232,6 +234,10 @@ export class SimulatedDevice implements Device {
     if (verdict === "cut") {
       this.cutPower();
       return;
+    }
+    if (target !== offsetBytes) {
+      this.#damage(offsetBytes, byteLength);
+      this.#damage(target, byteLength);
     }
     this.#complete(done, () => {
       assert(
@@ -365,8 +371,10 @@ export class SimulatedDevice implements Device {
   }
 
   #damage(offsetBytes: number, byteLength: number): void {
-    for (let at = offsetBytes; at < offsetBytes + byteLength; at += BLOCK_BYTES)
+    for (let at = offsetBytes; at < offsetBytes + byteLength; at += BLOCK_BYTES) {
       this.damaged.add(at / BLOCK_BYTES);
+      this.everDamaged.add(at / BLOCK_BYTES);
+    }
   }
 
   /** Some of the sectors of a write that says it succeeded: what else was there stays. */

@@ -204,7 +204,7 @@ export class Client {
 
   #isExcused(result: number): boolean {
     const stage = this.#stage;
-    if (result === -ENOSPC && stage.volume.status().availableBytes < 2 * FILL_BYTES) {
+    if (result === -ENOSPC && stage.volume.status().availableBytes < 3 * FILL_BYTES) {
       stage.isFull = true;
       return true;
     }

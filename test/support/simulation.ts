@@ -297,7 +297,7 @@ class Simulation {
   #excuses(stage: Stage): Excuses {
     const { device } = stage.session;
     const { faults } = stage;
-    for (const block of device.damaged) this.#damaged.add(block);
+    for (const block of device.everDamaged) this.#damaged.add(block);
     return {
       journalHit: faults.journalHit,
       lied: faults.lied,
