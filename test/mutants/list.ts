@@ -191,7 +191,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "host/store/page_store.ts",
     find: "this.#heal(badDevice, badBlock, buffer);",
     replace: "void [badDevice, badBlock];",
-    tests: ["e2e/bitflip"],
+    tests: ["crash/durability"],
   },
   {
     name: "data is not verified",
@@ -263,7 +263,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "host/fs/file_data.ts",
     find: "    if (headPartial) this.#files.bringBlock(file, first);\n",
     replace: "",
-    tests: ["library/random", "posix/posix"],
+    tests: [...CRASH, "library/random"],
   },
   {
     name: "a read sees stale buffers of a file that is being written back",
