@@ -10,7 +10,7 @@ import type { Calls } from "./calls.ts";
 import { operationError, type SystemCallError } from "./errors.ts";
 import type { Walker } from "./walk.ts";
 
-const { S_IFDIR, S_IFMT } = constants;
+const { S_IFDIR, S_IFLNK, S_IFMT } = constants;
 
 /** Options of rm(). */
 export interface RemoveOptions {
@@ -40,6 +40,7 @@ export async function removeTree(
   let name: Buffer = Buffer.alloc(0);
   let mode = 0;
   let special = false;
+  let isLink = false;
   try {
     await calls.call({ syscall: "lstat", path: at.text }, () => {
       let status = walker.to(at.bytes, false);
@@ -49,7 +50,11 @@ export async function removeTree(
       if (status < 0) return status;
       ({ parent, name } = walker);
       special = walker.kind !== "name";
-      return 0;
+      if (special) return 0;
+      const address = calls.encodeName(name);
+      status = calls.fs.lookup(parent, address, name.length, calls.attributes);
+      isLink = status >= 0 && (calls.attributes.mode & S_IFMT) === S_IFLNK;
+      return status;
     });
   } catch (error) {
     if (force && (error as SystemCallError).code === "ENOENT") return;
@@ -64,6 +69,8 @@ export async function removeTree(
       errno: EISDIR,
     });
   }
+  // "link/" is what the link leads to: neither of them is what this path names in its directory. As Node does, not a word.
+  if (isLink && (mode & S_IFMT) !== S_IFLNK) return;
   await remove(calls, { parent, name, path: at.text, special });
 }
 
