@@ -99,6 +99,20 @@ t.test("what Node takes for something else, or does not have", async (t) => {
   await volume.close();
 });
 
+t.test("rm() of a symlink with a slash leaves the link, and what it leads to", async (t) => {
+  const volume = await open({ memory: 64 * MIB });
+  const fs = volume.promises;
+  await fs.mkdir("/directory/below", { recursive: true });
+  await fs.symlink("directory", "/link");
+  await fs.rm("/link/", { recursive: true, force: true });
+  t.equal(await fs.readlink("/link"), "directory");
+  t.same(await fs.readdir("/directory"), ["below"]);
+  await t.rejects(fs.rm("/link/"), { code: "ERR_FS_EISDIR" });
+  await fs.rm("/link");
+  t.same((await fs.readdir("/")).sort(), ["directory"]);
+  await volume.close();
+});
+
 t.test("open() makes nothing over something", async (t) => {
   const dir = t.testdir();
   const image = join(dir, "a.img");
