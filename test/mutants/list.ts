@@ -431,7 +431,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "host/fs/quotas.ts",
     find: "account === undefined || ino >= account.counted) return;",
     replace: "account === undefined) return;",
-    tests: ["unit/quotas"],
+    tests: ["unit/quotas", ...CRASH],
   },
   // --- what the kernel is told ---
   {
