@@ -141,7 +141,8 @@ export function memoryPagesFor(budgetBytes: number): number {
   return Math.floor(budgetBytes / WASM_PAGE_BYTES);
 }
 
-interface Engine {
+/** The layers over one device. */
+export interface Engine {
   readonly store: Store;
   readonly data: FileData;
   readonly writeback: Writeback;
@@ -152,7 +153,7 @@ interface Engine {
 }
 
 /** Lays out the core's memory and builds the layers over it, for a device of this geometry. */
-function assemble(
+export function assemble(
   environment: Environment,
   pool: Pool,
   geometry: Geometry,
@@ -318,7 +319,8 @@ function* writeZeros(pool: Pool, start: number, count: number, zeros: number): T
   }
 }
 
-function journalOf(store: Store, superblock: Superblock): Journal {
+/** The log of a volume, from where its superblock says. */
+export function journalOf(store: Store, superblock: Superblock): Journal {
   const journal = new Journal({
     core: store.core,
     pool: store.pool,
@@ -441,7 +443,7 @@ export function* mountVolume(
 }
 
 /** Reads the summaries of all regions from the space tree. */
-function* loadRegions(store: Store): Task<void> {
+export function* loadRegions(store: Store): Task<void> {
   const { geometry, spaceTree } = store;
   let region = 0;
   while (region < geometry.regionCount) {

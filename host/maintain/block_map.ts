@@ -57,6 +57,50 @@ export class BlockMap {
     return from >= to || this.#set(from, to);
   }
 
+  /** Sets the part of a run that lies in the window free. */
+  clear(block: number, blockCount: number): void {
+    const base = this.firstRegion * this.#geometry.regionBlocks;
+    const from = Math.max(block, base);
+    const to = Math.min(block + blockCount, this.endRegion * this.#geometry.regionBlocks);
+    if (from >= to) return;
+    this.#core.exports.space_bitmap_clear(this.#address, from - base, to - from);
+  }
+
+  /** Address of a region's bitmap; the region is in the window. */
+  bitmapOf(region: number): number {
+    return this.#bitmap(region);
+  }
+
+  /**
+   * First of `count` free blocks in a row, at or after `from`, in one region of the window; −1 when there are none.
+   */
+  findFree(region: number, from: number, count: number): number {
+    const first = region * this.#geometry.regionBlocks;
+    const { bytes } = this.#core;
+    const bitmap = this.#bitmap(region);
+    let run = 0;
+    for (let bit = Math.max(0, from - first); bit < this.blocksOf(region); bit++) {
+      const byte = bytes[bitmap + (bit >> 3)] as number;
+      if (byte === 0xff && (bit & 7) === 0) {
+        bit += 7;
+        run = 0;
+        continue;
+      }
+      run = ((byte >> (bit & 7)) & 1) === 0 ? run + 1 : 0;
+      if (run === count) return first + bit - count + 1;
+    }
+    return -1;
+  }
+
+  /** Sets everything used that is used in another bitmap of a region, too. */
+  include(region: number, bitmap: number): void {
+    const { u32 } = this.#core;
+    const ours = this.#bitmap(region) >> 2;
+    for (let word = 0; word < this.#regionBytes / 4; word++) {
+      u32[ours + word] = (u32[ours + word] as number) | (u32[(bitmap >> 2) + word] as number);
+    }
+  }
+
   /** Runs where a bitmap at an address (4-aligned) differs, in order. */
   *differences(region: number, bitmap: number): Generator<Difference> {
     const { u32 } = this.#core;

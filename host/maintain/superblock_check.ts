@@ -125,7 +125,11 @@ function checkSlots(
 }
 
 /** What is wrong with a slot that is valid by itself. */
-function slotProblem(superblock: Superblock, newest: Superblock, slot: number): string | null {
+export function slotProblem(
+  superblock: Superblock,
+  newest: Superblock,
+  slot: number,
+): string | null {
   if (superblock.sequence % RING_SLOTS !== slot)
     return `Sequence ${superblock.sequence} lies in slot ${slot}`;
   if (!sameBytes(superblock.poolUuid, newest.poolUuid)) return "A superblock of another volume";

@@ -51,14 +51,19 @@ export interface PagePlace {
 export interface TreeVisitor {
   /** A page that is pointed to, before it is read. */
   pointed?(place: PagePlace, copies: readonly PageCopy[]): void;
-  /** A rule of the pointer itself is broken. */
-  pointerProblem?(place: PagePlace, problem: string): void;
+  /** A rule of the pointer itself is broken; `from`: where the page's range begins. */
+  pointerProblem?(place: PagePlace, problem: string, from: Key): void;
   /** Copies that do not fit the pointer; `usable`: another copy does. */
-  copyProblems?(place: PagePlace, problems: readonly CopyProblem[], usable: boolean): void;
+  copyProblems?(
+    place: PagePlace,
+    problems: readonly CopyProblem[],
+    usable: boolean,
+    from: Key,
+  ): void;
   /** A page whose keys are not in its parent's range, or an empty one: it is not entered. */
   rangeProblem?(place: PagePlace, problem: string): void;
-  /** No entry of this range can be seen. */
-  lost?(from: Key, to: Key): void;
+  /** No entry of this range can be seen, because of a page of this level. */
+  lost?(from: Key, to: Key, level: number): void;
   /** A page that is right; a leaf's entries follow. */
   page?(place: PagePlace, page: number, slotCount: number): void;
   /** Entries of a leaf: keys and values by the core's page functions. */
@@ -106,11 +111,15 @@ export class TreeWalk {
     this.endless = false;
     const level = this.#core.view.getUint32(root + ROOT_LEVEL, true);
     if (level > LEVEL_MAX) {
-      visitor.pointerProblem?.({ treeId, level, device: 0, block: 0 }, `root level ${level}`);
-      visitor.lost?.(KEY_MIN, KEY_END);
+      visitor.pointerProblem?.(
+        { treeId, level, device: 0, block: 0 },
+        `root level ${level}`,
+        KEY_MIN,
+      );
+      visitor.lost?.(KEY_MIN, KEY_END, level);
       return;
     }
-    const fetch = this.#start(root, treeId, level, visitor, options, options.generation);
+    const fetch = this.#start(root, treeId, level, KEY_MIN, visitor, options, options.generation);
     yield* this.#visit(
       fetch,
       { treeId, level, from: KEY_MIN, to: KEY_END, isRoot: true },
@@ -124,6 +133,7 @@ export class TreeWalk {
     pointer: number,
     treeId: number,
     level: number,
+    from: Key,
     visitor: TreeVisitor,
     options: WalkOptions,
     generationMax: number,
@@ -132,9 +142,9 @@ export class TreeWalk {
     const place = placeOf(treeId, level, copies);
     visitor.pointed?.(place, copies);
     let usable = false;
-    if (copies[0]?.copy !== 0) visitor.pointerProblem?.(place, "no first copy");
+    if (copies[0]?.copy !== 0) visitor.pointerProblem?.(place, "no first copy", from);
     for (const copy of copies) {
-      if (copy.problem !== null) visitor.pointerProblem?.(place, copy.problem);
+      if (copy.problem !== null) visitor.pointerProblem?.(place, copy.problem, from);
       else usable = true;
     }
     const generation = getU64(this.#core.view, pointer + POINTER_GENERATION);
@@ -142,6 +152,7 @@ export class TreeWalk {
       visitor.pointerProblem?.(
         place,
         `generation ${generation}, above its parent's ${generationMax}`,
+        from,
       );
       usable = false;
     }
@@ -155,20 +166,22 @@ export class TreeWalk {
     options: WalkOptions,
   ): Task<void> {
     if (fetch === null) {
-      visitor.lost?.(at.from, at.to);
+      visitor.lost?.(at.from, at.to, at.level);
       return;
     }
     this.pages++;
     if (this.pages > options.pagesMax) this.endless = true;
     const place = placeOf(at.treeId, at.level, fetch.copies);
     const read = yield* this.#reader.finish(fetch, at);
-    if (read.problems.length > 0) visitor.copyProblems?.(place, read.problems, read.page !== 0);
+    if (read.problems.length > 0) {
+      visitor.copyProblems?.(place, read.problems, read.page !== 0, at.from);
+    }
     const slotCount =
       read.page === 0 ? 0 : this.#core.view.getUint16(read.page + PAGE_SLOT_COUNT, true);
     const outside = read.page === 0 ? null : this.#rangeProblem(read.page, slotCount, at);
     if (outside !== null) visitor.rangeProblem?.(place, outside);
     if (read.page === 0 || outside !== null || this.endless) {
-      visitor.lost?.(at.from, at.to);
+      visitor.lost?.(at.from, at.to, at.level);
       this.#reader.release(fetch);
       return;
     }
@@ -201,7 +214,8 @@ export class TreeWalk {
         const to = next + 1 < slotCount ? this.keyOf(page, next + 1) : at.to;
         if (visitor.wants?.(from, to) !== false) {
           const pointer = exports.page_value(page, next) >>> 0;
-          const fetch = this.#start(pointer, at.treeId, at.level - 1, visitor, options, generation);
+          const level = at.level - 1;
+          const fetch = this.#start(pointer, at.treeId, level, from, visitor, options, generation);
           started.push({ fetch, from, to });
         }
         from = to;

@@ -396,6 +396,11 @@ export class PageStore {
 
   readOnly = false;
 
+  /** Pages that are being read: their buffers are in use, also for those that nobody waits for. */
+  get loadsUnderWay(): number {
+    return this.#loads.size;
+  }
+
   /** Waits until no heal is being written. */
   *settleHeals(): Task<void> {
     while (this.#healsInFlight > 0) {

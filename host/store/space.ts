@@ -85,6 +85,8 @@ export class Space {
   #closing: number[] = [];
   pendingBlocks = 0;
   #closingBlocks = 0;
+  /** A repair's: nothing is given back, for something else may use it, too. What nothing uses is counted at its end. */
+  keepFreed = false;
 
   readonly #ready: [number[], number[]] = [[], []];
   readonly #pageGoal: [number, number];
@@ -263,6 +265,7 @@ export class Space {
   /** Blocks that the last checkpoint may still point to are given back; reusable when the next one is durable. */
   free(block: number, count: number): void {
     assert(count > 0, "freeing nothing");
+    if (this.keepFreed) return;
     this.#pending.push(block, count);
     this.pendingBlocks += count;
     this.#markDirty(this.#regionOf(block));

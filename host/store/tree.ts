@@ -198,6 +198,57 @@ export class Tree {
     this.find(oid, type, offset);
   }
 
+  // --- repair ---
+
+  /**
+   * Gives the page of a level that a key leads to, and those above it, new places: both copies are written again by the
+   * next checkpoint. Throws Retry for pages that are not cached.
+   */
+  rewrite(level: number, oid: number, type: number, offset: number): void {
+    const depth = this.#walkTo(level, oid, type, offset);
+    for (let index = 0; index <= depth; index++) this.#own(index);
+  }
+
+  /**
+   * Drops the page of a level that a key leads to, unread, and all below it: its neighbours' ranges close over it. What
+   * it occupies is not given back.
+   */
+  cut(level: number, oid: number, type: number, offset: number): void {
+    const { exports, view } = this.#core;
+    if (level >= view.getUint32(this.root + ROOT_LEVEL, true)) {
+      this.format();
+      return;
+    }
+    const parent = this.#walkTo(level + 1, oid, type, offset);
+    for (let index = 0; index <= parent; index++) this.#own(index);
+    exports.page_remove(this.#pageAt(parent), this.#slotAt(parent));
+    if (parent === 0 && this.#slotCount(this.#pageAt(0)) === 0) {
+      this.#pages.release(this.#frameAt(0), this.root);
+      this.format();
+    } else this.#shrink(parent);
+  }
+
+  /** Fills the path from the root to the page of a level; all of them must be cached. Returns that page's index. */
+  #walkTo(level: number, oid: number, type: number, offset: number): number {
+    const { exports, u32, view } = this.#core;
+    let pointer = this.root;
+    for (let index = 0, at = view.getUint32(this.root + ROOT_LEVEL, true); ; index++, at--) {
+      const frame = this.#cached(pointer);
+      if (frame < 0) throw this.#pages.missing(pointer);
+      const page = this.#pages.frameAddress(frame);
+      let slot = 0;
+      if (at > 0) {
+        const found = exports.page_search(page, oid, type, offset);
+        slot = found >= 0 ? found : Math.max(0, -found - 2);
+      }
+      u32[(this.#path + PATH_LEVELS + index * 8) >> 2] = frame;
+      u32[(this.#path + PATH_LEVELS + index * 8 + 4) >> 2] = slot;
+      if (at === level) return index;
+      assert(at > 0, "a level that the tree does not have");
+      pointer = exports.page_value(page, slot) >>> 0;
+    }
+  }
+
   #failed(status: number): never {
     if (status === -EAGAIN) {
       const pointer = this.#core.u32[(this.#path + PATH_MISSING_POINTER) >> 2] as number;
