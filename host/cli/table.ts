@@ -328,12 +328,14 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     name: "fsck",
-    summary: "Check everything on a pool that is not mounted",
+    summary: "Check everything on a pool that is not mounted, and repair what can be repaired",
     description: [
-      "Reads the superblocks, the trees, the space maps and the journal, and compares them; then all data against its checksums. Changes nothing.",
+      "Reads the superblocks, the trees, the space maps and the journal, and compares them; then all data against its checksums. Changes nothing without --repair.",
       "Exits with 0 when all is well, with 11 when errors were found, and with 3 when parts could not be checked.",
+      "With --repair it puts right what contradicts itself: counts, space maps, pages and superblocks with a good copy. What has lost its name goes to lost+found; what cannot be kept is named as lost, and only given up with --yes. It can be interrupted and run again. With --dry-run it says exactly what it would do.",
+      "Then it exits with 0 when nothing is wrong any more and nothing was lost, with 3 when losses were named, with 9 when it needs --yes for them, and with 11 when errors are left that it cannot repair, such as data that does not match its checksum.",
     ],
-    effect: "read",
+    effect: "write",
     schema: "dynamicfs.fsck/1",
     arguments: [DEVICES],
     flags: [
@@ -342,11 +344,18 @@ export const COMMANDS: readonly Command[] = [
         kind: "boolean",
         summary: "Check structures only, do not read the files' data",
       },
+      {
+        name: "repair",
+        kind: "boolean",
+        summary: "Repair what can be repaired; asks for --yes if something must be given up",
+      },
       MEMORY,
     ],
     examples: [
       { command: "dynamicfs fsck ./a.img", does: "check, with progress on a terminal" },
       { command: "dynamicfs fsck ./a.img --ndjson", does: "progress and findings as JSON lines" },
+      { command: "dynamicfs fsck ./a.img --repair --dry-run", does: "what a repair would do" },
+      { command: "dynamicfs fsck ./a.img --repair --yes", does: "repair, whatever is lost by it" },
     ],
     load: async () => (await import("./fsck.ts")).fsck,
   },

@@ -113,5 +113,8 @@ t.test("documents of a pool's life", { skip }, async (t) => {
     "conv=notrunc",
   ]);
   valid(t, run("fsck", "a.img"), "dynamicfs.fsck/1");
+  valid(t, run("fsck", "a.img", "--repair", "--dry-run"), "dynamicfs.fsck/1");
+  valid(t, run("fsck", "a.img", "--repair"), "dynamicfs.fsck/1");
+  valid(t, run("fsck", "a.img", "--repair", "--yes"), "dynamicfs.fsck/1");
   t.same([...seen].sort(), schemas.map((schema) => schema.$id).sort(), "all of them were seen");
 });

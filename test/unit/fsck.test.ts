@@ -12,27 +12,17 @@ import type { FsckOptions, FsckReport } from "../../host/maintain/fsck_report.ts
 import {
   cases,
   DENTRY,
-  dentryOf,
   EXTENT,
   FILES,
   INODE,
   ino,
   inode,
   leaf,
-  root,
-  SPACE,
   sample,
 } from "../support/damage.ts";
 import { ImageEditor, setU64, u64 } from "../support/image_editor.ts";
 import { MemoryEngine } from "../support/memory_engine.ts";
-import {
-  bytesOf,
-  create,
-  fill,
-  mount,
-  type Sample,
-  sampleVolume,
-} from "../support/sample_volume.ts";
+import { bytesOf, create, fill, mount } from "../support/sample_volume.ts";
 
 /** One core for all checks: a check lays it out anew each time. */
 const checker = new MemoryEngine();
