@@ -3,6 +3,7 @@
  * the blocks of their data. For comparing a volume before and after something.
  */
 import { createHash } from "node:crypto";
+import type { RepairReport } from "../../host/maintain/repair.ts";
 import { type ImageEditor, u64, viewOf } from "./image_editor.ts";
 
 export interface ObjectContents {
@@ -71,6 +72,47 @@ export function contentsOf(editor: ImageEditor): Map<number, ObjectContents> {
     object.paths.sort();
   }
   return objects;
+}
+
+/** What is missing or different and named by no step. */
+export function unexplained(
+  before: ReadonlyMap<number, ObjectContents>,
+  after: ReadonlyMap<number, ObjectContents>,
+  report: Pick<RepairReport, "steps" | "lost">,
+): string[] {
+  const found: string[] = [];
+  const isIn = (steps: RepairReport["steps"], ino: number): boolean =>
+    steps.some(({ place }) => {
+      if (place["ino"] === ino || place["target"] === ino) return true;
+      const { fromObject, toObject } = place;
+      return ino >= Number(fromObject) && ino <= Number(toObject);
+    });
+  for (const [ino, object] of before) {
+    if (object.nlink === 0) continue;
+    const now = after.get(ino);
+    if (now === undefined) {
+      if (!isIn(report.lost, ino)) found.push(`object ${ino} is gone`);
+      continue;
+    }
+    for (const [part, hash] of object.parts)
+      if (now.parts.get(part) !== hash && !isIn(report.lost, ino))
+        found.push(`${part} of object ${ino} is gone`);
+    if (!isIn(report.steps, ino)) {
+      if (now.mode !== object.mode) found.push(`object ${ino} has mode ${now.mode}`);
+      if (now.size !== object.size && (object.mode & 0o170000) !== 0o040000)
+        found.push(`object ${ino} has size ${now.size}`);
+      for (const path of object.paths) {
+        const directories = [...before].filter(([, other]) =>
+          other.paths.some((above) => path.startsWith(above)),
+        );
+        if (now.paths.includes(path)) continue;
+        if (directories.some(([above]) => isIn(report.steps, above))) continue;
+        found.push(`${path} is not object ${ino}`);
+      }
+    }
+    if (now.paths.length === 0) found.push(`object ${ino} cannot be reached`);
+  }
+  return found;
 }
 
 function hash(bytes: Uint8Array): string {

@@ -8,7 +8,7 @@ import { fsck } from "../../host/maintain/fsck.ts";
 import type { FsckReport } from "../../host/maintain/fsck_report.ts";
 import { type RepairOptions, type RepairReport, repair } from "../../host/maintain/repair.ts";
 import { cases, sample } from "../support/damage.ts";
-import { contentsOf, type ObjectContents } from "../support/image_contents.ts";
+import { contentsOf, unexplained } from "../support/image_contents.ts";
 import { ImageEditor } from "../support/image_editor.ts";
 import { MemoryEngine } from "../support/memory_engine.ts";
 import { mount } from "../support/sample_volume.ts";
@@ -30,47 +30,6 @@ function repaired(contents: SparseBytes, options: RepairOptions = {}): RepairRep
 
 function check(contents: SparseBytes): FsckReport {
   return checker.run(fsck(checker.environment, [checker.device(sizeBytes, contents)]));
-}
-
-/** What is missing or different and named by no step. */
-function unexplained(
-  before: ReadonlyMap<number, ObjectContents>,
-  after: ReadonlyMap<number, ObjectContents>,
-  report: RepairReport,
-): string[] {
-  const found: string[] = [];
-  const isIn = (steps: RepairReport["steps"], ino: number): boolean =>
-    steps.some(({ place }) => {
-      if (place["ino"] === ino || place["target"] === ino) return true;
-      const { fromObject, toObject } = place;
-      return ino >= Number(fromObject) && ino <= Number(toObject);
-    });
-  for (const [ino, object] of before) {
-    if (object.nlink === 0) continue;
-    const now = after.get(ino);
-    if (now === undefined) {
-      if (!isIn(report.lost, ino)) found.push(`object ${ino} is gone`);
-      continue;
-    }
-    for (const [part, hash] of object.parts)
-      if (now.parts.get(part) !== hash && !isIn(report.lost, ino))
-        found.push(`${part} of object ${ino} is gone`);
-    if (!isIn(report.steps, ino)) {
-      if (now.mode !== object.mode) found.push(`object ${ino} has mode ${now.mode}`);
-      if (now.size !== object.size && (object.mode & 0o170000) !== 0o040000)
-        found.push(`object ${ino} has size ${now.size}`);
-      for (const path of object.paths) {
-        const directories = [...before].filter(([, other]) =>
-          other.paths.some((above) => path.startsWith(above)),
-        );
-        if (now.paths.includes(path)) continue;
-        if (directories.some(([above]) => isIn(report.steps, above))) continue;
-        found.push(`${path} is not object ${ino}`);
-      }
-    }
-    if (now.paths.length === 0) found.push(`object ${ino} cannot be reached`);
-  }
-  return found;
 }
 
 const BEYOND = new Set(["all superblocks", "an unknown feature"]);
