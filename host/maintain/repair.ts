@@ -30,11 +30,13 @@ import { fsck } from "./fsck.ts";
 import type { FsckCode } from "./fsck_codes.ts";
 import type { FsckProgress, FsckReport } from "./fsck_report.ts";
 import { findCommitsAbove, journalAreaOf } from "./journal_scan.ts";
+import type { LeafFound } from "./leaf_search.ts";
 import { ObjectTable } from "./object_table.ts";
 import { OverlayDevice } from "./overlay_device.ts";
 import { PageReader } from "./page_reader.ts";
 import { BlockRepair, type BlocksMemory, takeBlocksMemory } from "./repair_blocks.ts";
 import { ItemRepair } from "./repair_items.ts";
+import { repairLeaves } from "./repair_leaves.ts";
 import { RepairLog, type RepairStep } from "./repair_log.ts";
 import { NameRepair } from "./repair_names.ts";
 import { repairPages } from "./repair_pages.ts";
@@ -194,6 +196,8 @@ class Repair {
   readonly #options: RepairOptions;
   readonly #before: FsckReport;
   readonly #log: RepairLog;
+  /** Leaves to which nothing points. */
+  #leaves: readonly LeafFound[] = [];
 
   constructor(
     environment: Environment,
@@ -241,10 +245,14 @@ class Repair {
       superblock,
       exact,
       keepOld: !exact && this.#has(...DOUBTFUL),
+      search: !exact && !this.#before.complete,
       regions: this.#options.windows?.regions,
       onProgress: (done, total) => this.#progress("space", done, total),
     });
-    if (!exact) return;
+    if (!exact) {
+      this.#leaves = rebuilt.leaves;
+      return;
+    }
     this.#log.did(
       "space-rebuilt",
       `The space map was written anew: ${rebuilt.superblock.freeBlocks} blocks are free`,
@@ -262,7 +270,10 @@ class Repair {
   *#trees(): Task<void> {
     let { store, memory } = yield* this.#open((superblock) => superblock);
     this.#progress("pages", 0, null);
-    yield* repairPages(store, memory.walk, memory.roots, this.#log);
+    const cut = yield* repairPages(store, memory.walk, memory.roots, this.#log);
+    const room = new Layout(this.#core, memory.large);
+    yield* repairLeaves(store, this.#leaves, cut, room, this.#log);
+    yield* store.checkpoint();
     this.#progress("replay", 0, null);
     let skip = 0;
     try {

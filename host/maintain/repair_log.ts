@@ -10,6 +10,7 @@ export type RepairKind =
   | "space-rebuilt"
   | "page-rewritten"
   | "page-cut"
+  | "leaf-found"
   | "journal-discarded"
   | "item-removed"
   | "inode-made"

@@ -12,6 +12,12 @@ import { type Key, keyText, type TreeWalk } from "./tree_walk.ts";
 /** Pages that one walk remembers: with more, the tree is walked again. */
 const REMEMBERED_MAX = 4096;
 
+/** What a page that was cut out stood for. */
+export interface CutRange {
+  readonly from: Key;
+  readonly to: Key;
+}
+
 interface BadPage {
   readonly level: number;
   readonly from: Key;
@@ -20,14 +26,18 @@ interface BadPage {
   readonly problem: string;
 }
 
-/** @param roots Address of ROOT_BYTES of core memory. */
+/**
+ * @param roots Address of ROOT_BYTES of core memory.
+ * @returns What was cut out.
+ */
 export function* repairPages(
   repair: RepairStore,
   walk: TreeWalk,
   roots: number,
   log: RepairLog,
-): Task<void> {
+): Task<CutRange[]> {
   const { store, core } = repair;
+  const cut: CutRange[] = [];
   for (;;) {
     const lost: BadPage[] = [];
     const damaged = new Map<string, BadPage>();
@@ -62,7 +72,7 @@ export function* repairPages(
         pagesMax: Math.floor(store.geometry.blockCount / PAGE_BLOCKS),
       },
     );
-    if (lost.length === 0 && damaged.size === 0) return;
+    if (lost.length === 0 && damaged.size === 0) return cut;
     // From the top down: a page that is written anew must be found by its way before anything is cut away beside it.
     for (const { level, from, block, problem } of damaged.values()) {
       yield* repair.transaction(() =>
@@ -76,9 +86,12 @@ export function* repairPages(
     }
     for (const { level, from, to, block, problem } of lost) {
       yield* repair.transaction(() => store.fsTree.cut(level, from.oid, from.type, from.offset));
+      cut.push({ from, to });
       log.gaveUp(
         "page-cut",
-        `A page of the tree is lost, and with it what lay from ${keyText(from)} to ${keyText(to)}: ${problem}`,
+        level === 0
+          ? `A page of the tree is lost, and with it what lay from ${keyText(from)} to ${keyText(to)}: ${problem}`
+          : `A page of the tree is lost, and what is not found again of what lay from ${keyText(from)} to ${keyText(to)}: ${problem}`,
         {
           tree: TREE_FS,
           level,

@@ -58,6 +58,7 @@ import { BlockMap, longestFreeRun } from "./block_map.ts";
 import { ITEM_POOL } from "./describe.ts";
 import { extentFound, extentItemProblem } from "./item_rules.ts";
 import { journalAreaOf, journalPositionOf, readEntries, scanJournal } from "./journal_scan.ts";
+import { type LeafFound, LeafSearch } from "./leaf_search.ts";
 import { PageReader } from "./page_reader.ts";
 import { TreeWalk, WALK_FETCHES } from "./tree_walk.ts";
 
@@ -77,6 +78,8 @@ export interface SpaceRebuildOptions {
   readonly exact: boolean;
   /** What the bitmaps on disk say is used stays used, where they can be read. */
   readonly keepOld: boolean;
+  /** Look for leaves of the file system's tree in what is used and unknown; they stay used. */
+  readonly search?: boolean;
   /** Regions at a time, for tests. */
   readonly regions?: number | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -86,6 +89,7 @@ export interface SpaceRebuilt {
   readonly superblock: Superblock;
   /** Regions whose bitmap or counts were not right. */
   readonly regions: number;
+  readonly leaves: readonly LeafFound[];
 }
 
 /** @throws {FsError} ENOSPC when there is no room for the new trees, EIO when a device fails. */
@@ -109,6 +113,8 @@ class SpaceRebuild {
   readonly #page: number;
   readonly #walk: TreeWalk;
   readonly #map: BlockMap;
+  readonly #search: LeafSearch | null;
+  #searched = false;
   /** What the trees 2 and 3 occupy now: pairs of block and count. */
   #old: number[] = [];
   /** Places of new pages, for each copy. */
@@ -141,6 +147,9 @@ class SpaceRebuild {
       fetches: WALK_FETCHES,
     });
     this.#walk = new TreeWalk({ core, reader, layout });
+    const generationMax = superblock.sequence;
+    this.#search =
+      options.search === true ? new LeafSearch({ core, pool, layout, generationMax }) : null;
     const regions = options.regions ?? geometry.regionCount;
     this.#map = new BlockMap({
       core,
@@ -168,6 +177,7 @@ class SpaceRebuild {
       this.#regions = 0;
       yield* this.#buildBitmaps(pages, middle);
       if (this.#places[0].length === pages && this.#places[1].length === pages) break;
+      this.#searched = true;
     }
     if (this.#places[0].length < pages || this.#places[1].length < pages) {
       throw new FsError(
@@ -196,7 +206,7 @@ class SpaceRebuild {
     };
     yield* writeSuperblock(this.#core, this.#pool, superblock, this.#block);
     yield* this.#flush();
-    return { superblock, regions: this.#regions };
+    return { superblock, regions: this.#regions, leaves: this.#search?.found ?? [] };
   }
 
   #item(region: number): number {
@@ -265,6 +275,7 @@ class SpaceRebuild {
     for (;;) {
       yield* this.#markWindow();
       for (let region = map.firstRegion; region < map.endRegion; region++) {
+        if (this.#search !== null) yield* this.#searchRegion(region, this.#search);
         if (this.#options.keepOld) {
           const old = yield* this.#readBitmap(region);
           if (old !== 0) map.include(region, old);
@@ -279,6 +290,28 @@ class SpaceRebuild {
       if (map.endRegion >= regionCount) return;
       map.open(map.endRegion);
     }
+  }
+
+  /** Looks for leaves in what the old bitmap says is used, or without one in all that nothing points to. */
+  *#searchRegion(region: number, search: LeafSearch): Task<void> {
+    const map = this.#map;
+    const blocks = map.blocksOf(region);
+    const first = region * this.#geometry.regionBlocks;
+    const runs: { block: number; blockCount: number }[] = [];
+    let old = yield* this.#readBitmap(region);
+    if (old === 0) {
+      old = this.#bitmaps;
+      this.#core.bytes.fill(0xff, old, old + this.#geometry.mapBlocks * BLOCK_BYTES);
+    }
+    for (const run of map.differences(region, old)) {
+      if (!run.used && run.block < first + blocks) runs.push(run);
+    }
+    const before = search.found.length;
+    for (const { block, blockCount } of this.#searched ? [] : runs) {
+      yield* search.run(block, Math.min(blockCount, first + blocks - block));
+    }
+    const leaves = this.#searched ? search.found : search.found.slice(before);
+    for (const { block } of leaves) map.mark(block, PAGE_BLOCKS);
   }
 
   *#markWindow(): Task<void> {
