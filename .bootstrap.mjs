@@ -50,7 +50,9 @@ const [task = "test", ...args] = process.argv.slice(2);
 if (!isInstalled()) {
   // npm ci follows a link and empties what it points to, which belongs to others.
   if (lstatSync("node_modules", { throwIfNoEntry: false })?.isSymbolicLink()) {
-    process.stderr.write("node_modules is a link, and older than package-lock.json: install there\n");
+    process.stderr.write(
+      "node_modules is a link, and older than package-lock.json: install there\n",
+    );
     process.exit(1);
   }
   process.stderr.write("installing packages (npm ci) …\n");

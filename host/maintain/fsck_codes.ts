@@ -3,12 +3,14 @@
  * one is never given another meaning.
  */
 const ACTIONS: Readonly<Record<string, string>> = {
-  copy: "Nothing is lost: mount the volume and read what is there, so that the bad copy is rewritten.",
-  disk: "Check the disk and its cables; restore what is named from a backup.",
+  copy: "Nothing is lost: `dynamicfs fsck --repair`, or reading it on a mount, writes the bad copy anew.",
+  disk: "Check the disk and its cables. `dynamicfs fsck --repair` keeps what is left and names what is not.",
+  data: "Check the disk and its cables; restore what is named from a backup.",
   report:
-    "Copy what matters elsewhere. No disk does this by itself: please report it, with `dynamicfs inspect`.",
-  space: "Space is lost, no data. Copy to a new pool to get it back.",
-  danger: "Mount read-only and copy what matters elsewhere: writing could overwrite data.",
+    "`dynamicfs fsck --repair` puts it right. No disk does this by itself: please report it, with `dynamicfs inspect`.",
+  space: "Space is lost, no data: `dynamicfs fsck --repair` gets it back.",
+  danger:
+    "`dynamicfs fsck --repair` before anything is written: that could overwrite data. Or mount it read-only.",
   version: "Use the version that wrote it.",
 };
 
@@ -106,7 +108,7 @@ export const FSCK_CODES = {
   "DFS-FSCK-QUOTA": { meaning: "A quota breaks the format's rules.", action: "report" },
   "DFS-FSCK-QUOTA-USAGE": {
     meaning: "What a quota says is in use is not what its files take.",
-    action: "Set the quota again after removing it: it counts anew. And please report it.",
+    action: "report",
   },
   "DFS-FSCK-BLOCK-FREE": { meaning: "Blocks in use are marked free.", action: "danger" },
   "DFS-FSCK-BLOCK-LEAKED": {
@@ -168,8 +170,8 @@ export const FSCK_CODES = {
     meaning: "An object without links is not listed as removed: its space is lost.",
     action: "space",
   },
-  "DFS-FSCK-DATA": { meaning: "Data of a file does not match its checksum.", action: "disk" },
-  "DFS-FSCK-DATA-READ": { meaning: "Data of a file cannot be read.", action: "disk" },
+  "DFS-FSCK-DATA": { meaning: "Data of a file does not match its checksum.", action: "data" },
+  "DFS-FSCK-DATA-READ": { meaning: "Data of a file cannot be read.", action: "data" },
 } as const;
 
 export type FsckCode = keyof typeof FSCK_CODES;

@@ -41,11 +41,21 @@ import {
   ITEM_INLINE,
   ITEM_INODE,
   ITEM_ORPHAN,
+  ITEM_QUOTA,
   ITEM_SHARED,
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
 } from "../format/key.ts";
+import {
+  QUOTA_BLOCKS,
+  QUOTA_BYTES,
+  QUOTA_COUNTED,
+  QUOTA_INODES,
+  quotaId,
+  quotaKind,
+  quotaProblem,
+} from "../format/quota.ts";
 import { sharedRunProblem } from "../format/shared_run.ts";
 import {
   XATTR_CHUNK_BYTES,
@@ -77,6 +87,7 @@ const CHUNK_KEYS = 2 * XATTR_CHUNKS_MAX;
 const MODE_FOUND = 0o600;
 const MODE_FOUND_DIRECTORY = 0o700;
 const MODE_ROOT = 0o755;
+const QUOTA_KINDS: readonly string[] = ["user", "group", "project"];
 
 /** Items of the volume itself: object 0. Others of it are removed. */
 const VOLUME_ITEMS: ReadonlySet<number> = new Set([ITEM_ORPHAN, ITEM_SHARED]);
@@ -180,6 +191,10 @@ export class ItemRepair {
   }
 
   #volumeItem(key: Key, value: number, length: number, later: (fix: Fix) => void): void {
+    if (key.type === ITEM_QUOTA) {
+      this.#quota(key, value, length, later);
+      return;
+    }
     let problem: string | null = null;
     if (!VOLUME_ITEMS.has(key.type)) problem = `its key has no meaning: ${keyText(key)}`;
     else if (key.type === ITEM_ORPHAN && length !== 0) problem = "an orphan's has a value";
@@ -196,6 +211,36 @@ export class ItemRepair {
     }
     if (problem !== null)
       this.#drop("item-removed", `An item of the volume: ${problem}`, key, later);
+  }
+
+  /** Limits are kept. What the files take may be something else after the repair: the next mount counts it. */
+  #quota(key: Key, value: number, length: number, later: (fix: Fix) => void): void {
+    const { view, bytes } = this.#core;
+    const problem = quotaProblem(view, key.offset, value, length);
+    if (problem !== null) {
+      this.#drop("item-removed", `A quota that is invalid: ${problem}`, key, later);
+      return;
+    }
+    const quota = bytes.slice(value, value + QUOTA_BYTES);
+    const uncounted = new DataView(quota.buffer);
+    setU64(uncounted, QUOTA_BLOCKS, 0);
+    setU64(uncounted, QUOTA_INODES, 0);
+    setU64(uncounted, QUOTA_COUNTED, 1);
+    if (quota.every((byte, index) => byte === bytes[value + index])) return;
+    const subject = `${QUOTA_KINDS[quotaKind(key.offset)]} ${quotaId(key.offset)}`;
+    this.#log.did("quota-recounted", `The quota of ${subject} is counted anew by the next mount`, {
+      offset: key.offset,
+    });
+    later(() => this.#put(key, quota));
+  }
+
+  *#put(key: Key, value: Uint8Array): Task<void> {
+    const { store } = this.#repair;
+    yield* this.#repair.transaction(() => {
+      store.get(key.oid, key.type, key.offset);
+      this.#core.bytes.set(value, this.#value);
+      store.put(key.oid, key.type, key.offset, this.#value, value.length);
+    });
   }
 
   /** Removes an item that means something to somebody. */

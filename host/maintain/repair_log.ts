@@ -21,6 +21,7 @@ export type RepairKind =
   | "extent-removed"
   | "inline-removed"
   | "sharing-corrected"
+  | "quota-recounted"
   | "entry-removed"
   | "entry-corrected"
   | "entry-moved"

@@ -86,6 +86,7 @@ export class RepairStore {
     reserve(layout, superblock);
     const engine = assemble(environment, pool, superblock.geometry, layout, false);
     const { store } = engine;
+    store.pages.forRepair = true;
     store.pages.generation = superblock.sequence + 1;
     store.nextObjectId = superblock.nextObjectId;
     store.objectCount = superblock.objectCount;
@@ -105,6 +106,8 @@ export class RepairStore {
     const { store } = this;
     const { data } = this.#engine;
     const recovered = yield* recover(store, this.superblock, data.replay);
+    // Quotas are counted by the next mount.
+    store.accounting = null;
     if (recovered.transactions === 0) return 0;
     store.journal.restart(recovered.position);
     store.replaying = false;

@@ -256,7 +256,7 @@ export class PageStore {
     const core = this.#core;
     const { pointer } = load;
     const view = new DataView(pointer.buffer, pointer.byteOffset, POINTER_BYTES);
-    const pointerProblem = this.#pointerProblem(view);
+    const pointerProblem = this.forRepair ? null : this.#pointerProblem(view);
     if (pointerProblem !== null) {
       const block = addressBlock(view.getUint32(0, true), view.getUint32(4, true));
       this.#log("error", "page.pointer_invalid", { block, problem: pointerProblem });
@@ -271,6 +271,11 @@ export class PageStore {
       const block = addressBlock(low, high);
       const member = this.#pool.member(device);
       if (member === undefined) continue;
+      if (
+        this.forRepair &&
+        runProblem(this.#geometry, getU64(view, copy * 8), PAGE_BLOCKS) !== null
+      )
+        continue;
       const status = yield (resume) => this.#pool.read(device, block, buffer, PAGE_BYTES, resume);
       const problem = status < 0 ? `read error ${status}` : this.#problem(load, view, buffer);
       if (problem === null) {
@@ -326,7 +331,8 @@ export class PageStore {
     const { treeId, level } = load.place;
     if (core.view.getUint8(buffer + PAGE_TREE_ID) !== treeId) return "another tree's page";
     const code = core.exports.page_validate(buffer, level);
-    return code === 0 ? this.#contentProblem(load.place, buffer) : `invalid structure (${code})`;
+    if (code !== 0) return `invalid structure (${code})`;
+    return this.forRepair ? null : this.#contentProblem(load.place, buffer);
   }
 
   /** Of a page that is valid by itself: keys out of its place's range, an item that is none. */
@@ -377,6 +383,8 @@ export class PageStore {
    */
   #heal(device: number, block: number, buffer: number): void {
     if (this.#pool.members[device]?.device.readOnly === true || this.readOnly) return;
+    // Something else may lie there, too.
+    if (this.forRepair) return;
     const frame = this.#buffers.pop() ?? 0;
     if (frame === 0) return;
     this.#core.exports.bytes_copy(frame, buffer, PAGE_BYTES);
@@ -395,6 +403,12 @@ export class PageStore {
   }
 
   readOnly = false;
+
+  /**
+   * A page that is whole is loaded although an item in it, or a pointer to it or in it, breaks a rule: they are put right
+   * one by one, and the rest of the page is kept. Bad copies are left as they are.
+   */
+  forRepair = false;
 
   /** Pages that are being read: their buffers are in use, also for those that nobody waits for. */
   get loadsUnderWay(): number {

@@ -234,7 +234,7 @@ export class Tree {
     let pointer = this.root;
     for (let index = 0, at = view.getUint32(this.root + ROOT_LEVEL, true); ; index++, at--) {
       const frame = this.#cached(pointer);
-      if (frame < 0) throw this.#pages.missing(pointer);
+      if (frame < 0) throw this.#pages.missing(pointer, this.#placeOf(pointer));
       const page = this.#pages.frameAddress(frame);
       let slot = 0;
       if (at > 0) {

@@ -2,6 +2,9 @@
 import t, { type Test } from "tap";
 import { EDQUOT, EINVAL } from "../../host/base/errno.ts";
 import type { MemoryDevice } from "../../host/device/memory_device.ts";
+import { ITEM_QUOTA } from "../../host/format/key.ts";
+import { TREE_FS } from "../../host/format/page_pointer.ts";
+import { QUOTA_BLOCKS, QUOTA_USER, quotaKey } from "../../host/format/quota.ts";
 import {
   AttributeChange,
   Attributes,
@@ -13,6 +16,8 @@ import {
 import { FLAG_PROJECT_INHERIT } from "../../host/fs/inode_flags.ts";
 import type { QuotaKind, QuotaReport } from "../../host/fs/quotas.ts";
 import { fsck } from "../../host/maintain/fsck.ts";
+import { repair } from "../../host/maintain/repair.ts";
+import { ImageEditor } from "../support/image_editor.ts";
 import { MemoryEngine } from "../support/memory_engine.ts";
 import { bytesOf, type Calls, create, mount } from "../support/sample_volume.ts";
 
@@ -249,4 +254,31 @@ t.test("limits that cannot be are refused", async (t) => {
   t.equal(volume.set("nobody" as QuotaKind, 1, MIB), -EINVAL);
   t.equal(volume.set("user", 1, null, null), 0, "none, and there was none");
   t.same(volume.mounted.volume.quotas.list(), []);
+});
+
+t.test("after a repair limits are as before, and the next mount counts usage anew", async (t) => {
+  const volume = new QuotaVolume();
+  const file = volume.make(ALICE, "file");
+  volume.calls.write(file, 0, bytesOf(MIB, 9));
+  t.equal(volume.set("user", ALICE, 4 * MIB, 10), 0);
+  t.equal(volume.set("group", STAFF, 2 * MIB), 0);
+  t.same(volume.used("user", ALICE), [MIB, 1]);
+  volume.engine.run(volume.mounted.volume.unmount());
+
+  const checker = new MemoryEngine();
+  const { contents, sizeBytes } = volume.device;
+  const editor = new ImageEditor(checker.core, contents, sizeBytes);
+  const key = { oid: 0, type: ITEM_QUOTA, offset: quotaKey(QUOTA_USER, ALICE) };
+  editor.editItem(TREE_FS, key, (value) => value.setUint8(QUOTA_BLOCKS, 77));
+  const device = checker.device(sizeBytes, contents);
+  const { before, after, lost } = checker.run(repair(checker.environment, [device]));
+  t.same(Object.keys(before.errorCodes), ["DFS-FSCK-QUOTA-USAGE"]);
+  t.same([after.errors, lost], [[], []]);
+
+  volume.mounted = mount(volume.device);
+  volume.engine.drain();
+  t.same(volume.used("user", ALICE), [MIB, 1]);
+  t.match(volume.of("user", ALICE), { limits: { bytes: 4 * MIB, files: 10 }, isCounted: true });
+  t.match(volume.of("group", STAFF), { limits: { bytes: 2 * MIB, files: null } });
+  volume.check(t);
 });
