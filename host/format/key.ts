@@ -9,3 +9,6 @@ export const ITEM_INLINE = 7;
 export const ITEM_ORPHAN = 8;
 export const ITEM_SHARED = 9;
 export const ITEM_QUOTA = 10;
+
+/** Bytes of an item's value: SPEC §4.2. */
+export const VALUE_BYTES_MAX = 4200;

@@ -232,10 +232,17 @@ function* inspectJournal(core: Core, pool: Pool, layout: Layout, entries: boolea
   const end = yield* scanJournal(core, pool, journalAreaOf(superblock), from, buffer, (commit) => {
     const list: EntrySummary[] = [];
     const counts: Record<string, number> = {};
-    const problem = readEntries(core, buffer, commit.byteLength, commit.transactions, (entry) => {
-      counts[entry.kind] = (counts[entry.kind] ?? 0) + 1;
-      if (entries) list.push(entry);
-    });
+    const problem = readEntries(
+      core,
+      buffer,
+      commit.byteLength,
+      commit.transactions,
+      superblock.geometry,
+      (entry) => {
+        counts[entry.kind] = (counts[entry.kind] ?? 0) + 1;
+        if (entries) list.push(entry);
+      },
+    );
     commits.push({
       sequence: commit.sequence,
       block: commit.block,

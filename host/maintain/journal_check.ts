@@ -49,7 +49,14 @@ export function* checkJournal(options: {
         // The checkpoint may contain what was still waiting for its commit.
         const contained = Math.max(0, superblock.transactionSequence - first);
         pending += Math.max(0, commit.transactions - contained);
-        const problem = readEntries(core, buffer, commit.byteLength, commit.transactions, () => {});
+        const problem = readEntries(
+          core,
+          buffer,
+          commit.byteLength,
+          commit.transactions,
+          superblock.geometry,
+          () => {},
+        );
         if (problem === null) return;
         errors.add("DFS-FSCK-JOURNAL-ENTRY", `A commit cannot be replayed: ${problem}`, {
           sequence: commit.sequence,

@@ -5,7 +5,8 @@
 import { getI64, getU64 } from "../base/bytes.ts";
 import type { Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
-import { BLOCK_BYTES, PAGE_BYTES } from "../format/geometry.ts";
+import { entryProblem } from "../format/entry_problem.ts";
+import { BLOCK_BYTES, type Geometry } from "../format/geometry.ts";
 import {
   COMMIT_BYTE_LENGTH,
   COMMIT_CHECKED_FROM,
@@ -156,6 +157,7 @@ export function readEntries(
   commit: number,
   byteLength: number,
   transactions: number,
+  geometry: Geometry,
   visit: (entry: EntrySummary) => void,
 ): string | null {
   const { view } = core;
@@ -167,7 +169,7 @@ export function readEntries(
   while (at < end) {
     const length = entryLength(view, at, end);
     if (length === 0) return `no entry at byte ${at - commit}`;
-    const problem = entryProblem(view, at);
+    const problem = entryProblem(view, geometry, at);
     if (problem !== null) return `${problem} at byte ${at - commit}`;
     visit(summaryOf(view, at));
     open = true;
@@ -182,20 +184,6 @@ export function readEntries(
   }
   if (open) return "its last transaction has no end";
   if (ended !== transactions) return `${ended} transactions, its header says ${transactions}`;
-  return null;
-}
-
-function entryProblem(view: DataView, at: number): string | null {
-  const kind = view.getUint8(at);
-  if (kind === ENTRY_PUT || kind === ENTRY_REMOVE) {
-    const tree = view.getUint32(at + 4, true);
-    if (tree !== 1) return `an item of tree ${tree}`;
-    if (kind === ENTRY_REMOVE && view.getUint16(at + 2, true) !== 0)
-      return "a removal with a value";
-    if (view.getUint16(at + 2, true) > PAGE_BYTES) return "a value too long";
-  } else if (kind === ENTRY_ALLOCATE || kind === ENTRY_FREE) {
-    if (view.getUint32(at + 4, true) === 0) return "a run of no blocks";
-  }
   return null;
 }
 

@@ -6,7 +6,7 @@
  * 3. The ordinary store is opened. Pages without a good copy are cut out, others written anew; the journal is replayed;
  *    then items, blocks and names are made to agree, in transactions.
  * 4. The space map is built again, exactly. Superblock slots and the journal are put right.
- * 5. A second check says what is left.
+ * 5. A second check says what is left. If what came to light is again something that can be repaired, it begins anew.
  *
  * Each step ends with a checkpoint, and changes nothing that the one before points to: a repair that is interrupted
  * leaves a volume that can be repaired again, and that has lost nothing else.
@@ -116,6 +116,8 @@ const DOUBTFUL: readonly FsckCode[] = [
   "DFS-FSCK-PAGE-STRUCTURE",
   "DFS-FSCK-PAGE-ORDER",
 ];
+/** One is the rule; another one for what a journal brings in. */
+const ROUNDS_MAX = 4;
 const SMALL_BYTES = 64 * 1024;
 const ZERO_BYTES = 1024 * 1024;
 
@@ -145,17 +147,29 @@ export function* repair(
   );
   const shrunk = before.errors.some(({ code }) => code === "DFS-FSCK-DEVICE-SIZE");
   if (isBeyond || shrunk || before.checkpoint === null) return reportOf(before, log, before);
-  const hasErrors = codes.some((code) => !BEYOND_REPAIR.has(code));
-  const hasSlots = before.warnings.some(({ code }) => code === "DFS-FSCK-SUPERBLOCK-SLOT");
-  if (!hasErrors && !hasSlots) return reportOf(before, log, before);
-  if (hasErrors) yield* new Repair(environment, target, options, before, log).run();
-  yield* repairSlots(environment, target, log);
-  const after = yield* check(
-    options.onProgress === undefined
-      ? undefined
-      : (progress) => options.onProgress?.({ ...progress, phase: "verify" }),
-  );
-  return reportOf(before, log, after);
+  const verify = (): Task<FsckReport> =>
+    check(
+      options.onProgress === undefined
+        ? undefined
+        : (progress) => options.onProgress?.({ ...progress, phase: "verify" }),
+    );
+  let now = before;
+  for (let round = 0; round < ROUNDS_MAX && needsRepair(now); round++) {
+    yield* new Repair(environment, target, options, now, log).run();
+    yield* repairSlots(environment, target, log);
+    now = yield* verify();
+  }
+  if (now === before && now.warnings.some(({ code }) => code === "DFS-FSCK-SUPERBLOCK-SLOT")) {
+    yield* repairSlots(environment, target, log);
+    now = yield* verify();
+  }
+  return reportOf(before, log, now);
+}
+
+/** Whether there is something that can be repaired, or a journal of which a check cannot say where it leads. */
+function needsRepair(report: FsckReport): boolean {
+  const codes = Object.keys(report.errorCodes) as FsckCode[];
+  return report.needsRecovery || codes.some((code) => !BEYOND_REPAIR.has(code));
 }
 
 function overlay(environment: Environment, devices: readonly Device[]): Device[] {
@@ -220,6 +234,7 @@ class Repair {
   }
 
   *run(): Task<void> {
+    if (this.#before.clean && (yield* this.#replay())) return;
     yield* this.#space(false);
     const codes = Object.keys(this.#before.errorCodes) as FsckCode[];
     const onlySpace = codes.every((code) => SPACE_ONLY.has(code));
@@ -230,6 +245,31 @@ class Repair {
 
   #progress(phase: RepairProgress["phase"], done: number, total: number | null): void {
     this.#options.onProgress?.({ phase, done, total });
+  }
+
+  /** All is right as far as it can be seen without what the journal says: a mount would replay it, and so does this. */
+  *#replay(): Task<boolean> {
+    const { store } = yield* this.#open((superblock) => superblock);
+    this.#progress("replay", 0, null);
+    try {
+      yield* this.#replayInto(store);
+      return true;
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+      return false;
+    } finally {
+      yield* store.close();
+    }
+  }
+
+  *#replayInto(store: RepairStore): Task<void> {
+    const { journalSequence } = store.superblock;
+    const transactions = yield* store.replay();
+    if (transactions === 0) return;
+    this.#log.did("journal-replayed", `${transactions} transactions of the journal were replayed`, {
+      sequence: journalSequence,
+      transactions,
+    });
   }
 
   // --- the space map ---
@@ -277,7 +317,7 @@ class Repair {
     this.#progress("replay", 0, null);
     let skip = 0;
     try {
-      yield* store.replay();
+      yield* this.#replayInto(store);
       if (this.#has(...JOURNAL_CODES)) skip = yield* this.#strays(store, memory, 0);
     } catch (error) {
       // What is in memory is half done: the checkpoint before is opened again, without the journal.

@@ -46,6 +46,7 @@ import {
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
+  VALUE_BYTES_MAX,
 } from "../format/key.ts";
 import {
   QUOTA_BLOCKS,
@@ -63,7 +64,6 @@ import {
   XATTR_VALUE_LENGTH,
   xattrChunkCount,
 } from "../format/xattr.ts";
-import { VALUE_BYTES_MAX } from "../store/item_store.ts";
 import {
   extentItemProblem,
   inodeProblem,

@@ -11,6 +11,7 @@ export type RepairKind =
   | "page-rewritten"
   | "page-cut"
   | "leaf-found"
+  | "journal-replayed"
   | "journal-discarded"
   | "item-removed"
   | "inode-made"

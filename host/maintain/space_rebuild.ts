@@ -354,12 +354,19 @@ class SpaceRebuild {
         journalPositionOf(superblock),
         this.#commit,
         (commit) => {
-          readEntries(core, this.#commit, commit.byteLength, commit.transactions, (entry) => {
-            if (entry.kind !== "allocate") return;
-            const block = entry["block"] as number;
-            const count = entry["blockCount"] as number;
-            if (block + count <= blockCount) this.#map.mark(block, count);
-          });
+          readEntries(
+            core,
+            this.#commit,
+            commit.byteLength,
+            commit.transactions,
+            superblock.geometry,
+            (entry) => {
+              if (entry.kind !== "allocate") return;
+              const block = entry["block"] as number;
+              const count = entry["blockCount"] as number;
+              if (block + count <= blockCount) this.#map.mark(block, count);
+            },
+          );
         },
       );
     } catch (error) {

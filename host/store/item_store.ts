@@ -6,8 +6,6 @@
  * commit, and a transaction is never split. Value addresses are in the core's memory and valid until the next put,
  * remove or return to the loop; never write through them.
  */
-export const VALUE_BYTES_MAX = 4200;
-
 /** Whether a transaction may use the last reserve of space: removals may, so that a full volume can be emptied. */
 export const INTENT_GROW = 0;
 export const INTENT_SHRINK = 1;

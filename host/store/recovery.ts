@@ -9,9 +9,9 @@ import { getI64, getU64 } from "../base/bytes.ts";
 import { EIO, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { RetryFailed, retrying, type Task } from "../base/task.ts";
+import { entryProblem } from "../format/entry_problem.ts";
 import { EXTENT_ADDRESSES, EXTENT_BLOCK_COUNT, extentIsWritten } from "../format/extent.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
-import { itemProblem, runProblem } from "../format/item_problem.ts";
 import {
   COMMIT_FIRST_TRANSACTION,
   COMMIT_HEADER_BYTES,
@@ -28,10 +28,10 @@ import {
   entryLength,
 } from "../format/journal_record.ts";
 import { ITEM_EXTENT, ITEM_INLINE, ITEM_INODE, ITEM_QUOTA } from "../format/key.ts";
-import { addressBlock, TREE_FS } from "../format/page_pointer.ts";
+import { addressBlock } from "../format/page_pointer.ts";
 import type { Superblock } from "../format/superblock.ts";
 import { hasSuccessor, type JournalPosition, readCommit } from "../journal/journal.ts";
-import { INTENT_SHRINK, VALUE_BYTES_MAX } from "./item_store.ts";
+import { INTENT_SHRINK } from "./item_store.ts";
 import type { Store } from "./store.ts";
 
 /** The data half's part: buffered data that the journal alone holds. */
@@ -148,7 +148,7 @@ function* walk(
   let count = 0;
   while (at < end) {
     const length = entryLength(view, at, end);
-    const problem = length === 0 ? "no entry" : entryProblem(store, at);
+    const problem = length === 0 ? "no entry" : entryProblem(view, store.geometry, at);
     if (problem !== null) throwInvalid(problem);
     if (view.getUint8(at) === ENTRY_END) {
       const sequence = getU64(view, at + 8);
@@ -177,47 +177,6 @@ function throwInvalid(problem: string): never {
     "recovery/entry",
     `Cannot recover the volume: an entry of the journal is invalid: ${problem}`,
   );
-}
-
-/** What is wrong with an entry by itself, or null: what it puts does not come by way of a page that is verified. */
-function entryProblem(store: Store, at: number): string | null {
-  const { view } = store.core;
-  const { geometry } = store;
-  const oid = getU64(view, at + 8);
-  switch (view.getUint8(at)) {
-    case ENTRY_PUT:
-    case ENTRY_REMOVE: {
-      const offset = getU64(view, at + 16);
-      const type = view.getUint8(at + 1);
-      const byteLength = view.getUint16(at + 2, true);
-      if (view.getUint32(at + 4, true) !== TREE_FS) return "tree";
-      if (!(oid < Number.MAX_SAFE_INTEGER && offset < Number.MAX_SAFE_INTEGER)) return "key";
-      if (view.getUint8(at) === ENTRY_REMOVE) return null;
-      if (byteLength > VALUE_BYTES_MAX) return "length";
-      const value = at + ENTRY_ITEM_BYTES;
-      return itemProblem(view, geometry, TREE_FS, oid, type, offset, value, byteLength);
-    }
-    case ENTRY_END:
-      return oid < Number.MAX_SAFE_INTEGER ? null : "sequence";
-    case ENTRY_ALLOCATE:
-    case ENTRY_FREE:
-      return runProblem(geometry, oid, view.getUint32(at + 4, true));
-    case ENTRY_DATA: {
-      const start = getU64(view, at + 16);
-      const byteLength = view.getUint32(at + 4, true);
-      const size = getU64(view, at + 24);
-      const isBlocks = start % BLOCK_BYTES === 0 && byteLength % BLOCK_BYTES === 0;
-      const isInFile = size <= Number.MAX_SAFE_INTEGER && start + byteLength < size + BLOCK_BYTES;
-      if (!(oid > 0 && oid < Number.MAX_SAFE_INTEGER)) return "key";
-      return isBlocks && byteLength > 0 && isInFile ? null : "range";
-    }
-    default:
-      return oid > 0 &&
-        oid < Number.MAX_SAFE_INTEGER &&
-        getU64(view, at + 16) <= Number.MAX_SAFE_INTEGER
-        ? null
-        : "range";
-  }
 }
 
 function* mark(store: Store, from: number, to: number): Task<void> {

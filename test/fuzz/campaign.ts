@@ -2,10 +2,17 @@
 import { core } from "./core.ts";
 import { images } from "./images.ts";
 import { library } from "./library.ts";
+import { repairs } from "./repairs.ts";
 import { requests } from "./requests.ts";
 import type { Field, Target } from "./target.ts";
 
-export const TARGETS: Readonly<Record<string, Target>> = { images, requests, library, core };
+export const TARGETS: Readonly<Record<string, Target>> = {
+  images,
+  repairs,
+  requests,
+  library,
+  core,
+};
 
 /** Leaves out one field after the other, as long as the mutant fails in the same way. */
 export async function shrink(

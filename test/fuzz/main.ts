@@ -1,5 +1,5 @@
 /**
- * Runs a campaign: `npm run fuzz -- --target images|requests|library|core --seed N --count M [--out DIR]`. M mutants are
+ * Runs a campaign: `npm run fuzz -- --target images|repairs|requests|library|core --seed N --count M [--out DIR]`. M mutants are
  * made from the seeds N, N + 1 and so on: an image each, or some messages or calls on one volume. So a campaign can be
  * cut in pieces and gone on with. What fails is written to a file with its seed, reduced to the fields that it needs;
  * `--replay FILE` runs it again.
