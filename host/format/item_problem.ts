@@ -33,6 +33,7 @@ import {
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
+  OBJECT_ID_MAX,
 } from "./key.ts";
 import { TREE_FS, TREE_SPACE } from "./page_pointer.ts";
 import { quotaProblem } from "./quota.ts";
@@ -87,7 +88,7 @@ export function itemProblem(
     return otherProblem(view, geometry, treeId, type, offset, value, byteLength);
   const isVolumes = type === ITEM_ORPHAN || type === ITEM_SHARED || type === ITEM_QUOTA;
   if (oid === 0 ? type <= ITEM_INLINE : isVolumes) return "object";
-  if (!(oid < Number.MAX_SAFE_INTEGER)) return "object id";
+  if (oid >= OBJECT_ID_MAX) return "object id";
   switch (type) {
     case ITEM_INODE:
       return inodeProblem(view, oid, offset, value, byteLength);

@@ -5,7 +5,7 @@
 
 import { getU64, uuidText } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { EINVAL, EIO, EROFS, EUCLEAN } from "../base/errno.ts";
+import { EINVAL, EIO, ENOMEM, EROFS, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { all, retrying, spawn, type Task } from "../base/task.ts";
 import { PATH_DEPTH_MAX } from "../core/abi.ts";
@@ -152,6 +152,9 @@ export interface Engine {
   readonly quotas: Quotas;
 }
 
+/** With fewer pages in memory a single operation could wait for ever. */
+const FRAMES_MIN = 64;
+
 /** Lays out the core's memory and builds the layers over it, for a device of this geometry. */
 export function assemble(
   environment: Environment,
@@ -177,6 +180,13 @@ export function assemble(
     dataFrames * (BLOCK_BYTES + 160) +
     2 * 1024 * 1024;
   const frameCount = Math.floor((left - fixed) / (PAGE_BYTES + 96));
+  if (frameCount < FRAMES_MIN) {
+    throw new FsError(
+      ENOMEM,
+      "volume/memory",
+      `Cannot work in ${memoryBytes} bytes of memory: give it a larger budget`,
+    );
+  }
   const store = new Store({
     core,
     clock,

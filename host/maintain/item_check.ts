@@ -40,6 +40,7 @@ import {
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
+  OBJECT_ID_MAX,
 } from "../format/key.ts";
 import type { Superblock } from "../format/superblock.ts";
 import {
@@ -155,6 +156,10 @@ export class ItemCheck {
 
   /** Checks the next item. @returns The extent, if it is one that is valid. */
   item(key: Key, value: number, valueLength: number, table: ObjectTable): ExtentFound | null {
+    if (key.oid >= OBJECT_ID_MAX) {
+      this.#unknown(key);
+      return null;
+    }
     if (key.oid !== this.#object.oid) {
       this.finish();
       this.#object = new ObjectSeen(key.oid, key.oid <= this.#gapUntil);

@@ -249,7 +249,7 @@ class Repair {
 
   /** All is right as far as it can be seen without what the journal says: a mount would replay it, and so does this. */
   *#replay(): Task<boolean> {
-    const { store } = yield* this.#open((superblock) => superblock);
+    const { store } = yield* this.#open();
     this.#progress("replay", 0, null);
     try {
       yield* this.#replayInto(store);
@@ -308,7 +308,7 @@ class Repair {
   // --- the file system's tree ---
 
   *#trees(): Task<void> {
-    let { store, memory } = yield* this.#open((superblock) => superblock);
+    let { store, memory } = yield* this.#open();
     this.#progress("pages", 0, null);
     const cut = yield* repairPages(store, memory.walk, memory.roots, this.#log);
     const room = new Layout(this.#core, memory.large);
@@ -322,7 +322,7 @@ class Repair {
     } catch (error) {
       // What is in memory is half done: the checkpoint before is opened again, without the journal.
       yield* store.close();
-      ({ store, memory } = yield* this.#open((superblock) => superblock));
+      ({ store, memory } = yield* this.#open());
       skip = yield* this.#strays(store, memory, -1);
       this.#log.gaveUp(
         "journal-discarded",
@@ -339,6 +339,12 @@ class Repair {
       store.store.changedSinceCheckpoint = true;
       yield* store.checkpoint();
     }
+    if (this.#before.needsRecovery) {
+      // What the journal says of the space map may be as wrong as the rest.
+      yield* store.close();
+      yield* this.#space(false);
+      ({ store, memory } = yield* this.#open());
+    }
     yield* this.#repairItems(store, memory);
     yield* store.checkpoint();
     yield* this.#repairBlocks(store, memory);
@@ -347,9 +353,7 @@ class Repair {
     yield* store.close();
   }
 
-  *#open(
-    change: (superblock: Superblock) => Superblock,
-  ): Task<{ store: RepairStore; memory: Reserved }> {
+  *#open(): Task<{ store: RepairStore; memory: Reserved }> {
     let memory: Reserved | undefined;
     const pool = this.#pool;
     const store = yield* RepairStore.open(
@@ -358,9 +362,9 @@ class Repair {
       (layout, superblock) => {
         memory = this.#reserve(layout, superblock, pool);
       },
-      change,
     );
-    if (this.#has(...DOUBTFUL)) store.store.space.keepFreed = true;
+    if (this.#has(...DOUBTFUL) || (this.#before.needsRecovery && !this.#before.clean))
+      store.store.space.keepFreed = true;
     return { store, memory: memory as Reserved };
   }
 

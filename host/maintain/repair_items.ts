@@ -46,6 +46,7 @@ import {
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
+  OBJECT_ID_MAX,
   VALUE_BYTES_MAX,
 } from "../format/key.ts";
 import {
@@ -143,6 +144,10 @@ export class ItemRepair {
 
   *run(onObject: (ino: number) => void): Task<void> {
     yield* this.#repair.walk((key, value, valueLength, later) => {
+      if (key.oid >= OBJECT_ID_MAX) {
+        this.#drop("item-removed", `No object has such a number: ${keyText(key)}`, key, later);
+        return;
+      }
       if (key.oid !== this.#object.oid) {
         this.#finish(later);
         this.#object = new ObjectSeen(key.oid);

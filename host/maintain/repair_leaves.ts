@@ -21,39 +21,71 @@ export function* repairLeaves(
   layout: Layout,
   log: RepairLog,
 ): Task<void> {
-  if (leaves.length === 0 || cut.length === 0) return;
-  const { core, store } = repair;
-  const page = layout.take(PAGE_BYTES, BLOCK_BYTES);
-  const keyMemory = layout.take(KEY_BYTES, 8);
-  const isLost = (key: Key): boolean =>
-    cut.some(({ from, to }) => compareKeys(key, from) >= 0 && compareKeys(key, to) < 0);
-  for (const leaf of newestLeaves(leaves)) {
-    const found = yield* readLeaf(core, repair.pool, leaf.block, page, keyMemory);
-    if (found === null) continue;
+  if (cut.length === 0) return;
+  const finder = new LeafKeeper(repair, cut, layout, log);
+  for (const leaf of newestLeaves(leaves)) yield* finder.keep(leaf.block, false);
+  // Those were pointed to, so they are what counts, also of keys that other pages do not have.
+  for (const { displaced } of cut) if (displaced !== null) yield* finder.keep(displaced, true);
+}
+
+class LeafKeeper {
+  readonly #repair: RepairStore;
+  readonly #cut: readonly CutRange[];
+  readonly #page: number;
+  readonly #key: number;
+  readonly #log: RepairLog;
+
+  constructor(repair: RepairStore, cut: readonly CutRange[], layout: Layout, log: RepairLog) {
+    this.#repair = repair;
+    this.#cut = cut;
+    this.#page = layout.take(PAGE_BYTES, BLOCK_BYTES);
+    this.#key = layout.take(KEY_BYTES, 8);
+    this.#log = log;
+  }
+
+  #isLost(key: Key): boolean {
+    return this.#cut.some(
+      ({ from, to }) => compareKeys(key, from) >= 0 && compareKeys(key, to) < 0,
+    );
+  }
+
+  /** @param displaced What is missing elsewhere counts, too. */
+  *keep(block: number, displaced: boolean): Task<void> {
+    const { core, pool, store } = this.#repair;
+    const page = this.#page;
+    const found = yield* readLeaf(core, pool, block, page, this.#key);
+    if (found === null) return;
     const count = core.view.getUint16(page + PAGE_SLOT_COUNT, true);
     let items = 0;
     for (let slot = 0; slot < count; ) {
-      const keys: { key: Key; slot: number }[] = [];
+      const keys: { key: Key; slot: number; isLost: boolean }[] = [];
       for (; slot < count && keys.length < BATCH_ITEMS; slot++) {
-        const key = keyAt(core, page, slot, keyMemory);
-        if (isLost(key)) keys.push({ key, slot });
+        const key = keyAt(core, page, slot, this.#key);
+        const isLost = this.#isLost(key);
+        if (isLost || displaced) keys.push({ key, slot, isLost });
       }
       if (keys.length === 0) continue;
-      items += keys.length;
-      yield* repair.transaction(() => {
-        for (const { key } of keys) store.get(key.oid, key.type, key.offset);
-        for (const { key, slot: from } of keys) {
+      let put = 0;
+      yield* this.#repair.transaction(() => {
+        put = 0;
+        const wanted = keys.filter(
+          ({ key, isLost }) => store.get(key.oid, key.type, key.offset) === 0 || isLost,
+        );
+        for (const { key, slot: from } of wanted) {
           const length = core.exports.page_value_length(page, from);
           const value = core.exports.page_value(page, from) >>> 0;
           store.put(key.oid, key.type, key.offset, value, length);
+          put++;
         }
       });
+      items += put;
     }
-    if (items === 0) continue;
-    log.did("leaf-found", `${items} items were found again in a page that nothing pointed to`, {
+    if (items === 0) return;
+    const where = displaced ? "that was not in its place" : "that nothing pointed to";
+    this.#log.did("leaf-found", `${items} items were found again in a page ${where}`, {
       tree: TREE_FS,
-      block: leaf.block,
-      objectId: leaf.first.oid,
+      block,
+      objectId: found.first.oid,
     });
   }
 }

@@ -7,7 +7,7 @@ import { PAGE_BLOCKS } from "../format/geometry.ts";
 import { ROOT_BYTES, TREE_FS } from "../format/page_pointer.ts";
 import type { RepairLog } from "./repair_log.ts";
 import type { RepairStore } from "./repair_store.ts";
-import { type Key, keyText, type TreeWalk } from "./tree_walk.ts";
+import { KEY_END, type Key, keyText, type TreeWalk } from "./tree_walk.ts";
 
 /** Pages that one walk remembers: with more, the tree is walked again. */
 const REMEMBERED_MAX = 4096;
@@ -16,6 +16,8 @@ const REMEMBERED_MAX = 4096;
 export interface CutRange {
   readonly from: Key;
   readonly to: Key;
+  /** Block of a leaf that was whole, but not where its keys belong; null: it was not. */
+  readonly displaced: number | null;
 }
 
 interface BadPage {
@@ -24,6 +26,8 @@ interface BadPage {
   readonly to: Key;
   readonly block: number;
   readonly problem: string;
+  /** First and last key of a page that is whole, if it has any. */
+  readonly held: readonly [Key, Key] | null;
 }
 
 /**
@@ -41,13 +45,16 @@ export function* repairPages(
   for (;;) {
     const lost: BadPage[] = [];
     const damaged = new Map<string, BadPage>();
-    const last = { block: 0, problem: "its pointer is invalid" };
+    let last: Pick<BadPage, "block" | "problem" | "held"> = {
+      block: 0,
+      problem: "its pointer is invalid",
+      held: null,
+    };
     core.bytes.set(repair.superblock.roots.subarray(0, ROOT_BYTES), roots);
     const note = (level: number, from: Key, block: number, problem: string): void => {
-      last.block = block;
-      last.problem = problem;
+      last = { block, problem, held: null };
       if (damaged.size < REMEMBERED_MAX)
-        damaged.set(`${level} ${keyText(from)}`, { level, from, to: from, block, problem });
+        damaged.set(`${level} ${keyText(from)}`, { level, from, to: from, ...last });
     };
     yield* walk.run(
       roots,
@@ -56,9 +63,9 @@ export function* repairPages(
         pointerProblem: (place, problem, from) => note(place.level, from, place.block, problem),
         copyProblems: (place, problems, _usable, from) =>
           note(place.level, from, place.block, problems[0]?.problem ?? "it is damaged"),
-        rangeProblem: (place, problem) => {
-          last.block = place.block;
-          last.problem = problem;
+        rangeProblem: (place, problem, first, final) => {
+          const held = first === null || final === null ? null : ([first, final] as const);
+          last = { block: place.block, problem, held };
         },
         lost: (from, to, level) => {
           if (lost.length < REMEMBERED_MAX) lost.push({ level, from, to, ...last });
@@ -84,9 +91,11 @@ export function* repairPages(
         block,
       });
     }
-    for (const { level, from, to, block, problem } of lost) {
+    for (const { level, from, to, block, problem, held } of lost) {
       yield* repair.transaction(() => store.fsTree.cut(level, from.oid, from.type, from.offset));
-      cut.push({ from, to });
+      cut.push({ from, to, displaced: level === 0 && held !== null ? block : null });
+      // Of what lies below a page's last key nothing is known.
+      const end = held === null ? to : level > 0 ? KEY_END : held[1];
       log.gaveUp(
         "page-cut",
         level === 0
@@ -96,9 +105,9 @@ export function* repairPages(
           tree: TREE_FS,
           level,
           block,
-          fromObject: from.oid,
+          fromObject: Math.min(from.oid, held?.[0].oid ?? from.oid),
           // Of the end there is no number in JSON.
-          toObject: Math.min(to.oid, Number.MAX_SAFE_INTEGER),
+          toObject: Math.min(Math.max(to.oid, end.oid), Number.MAX_SAFE_INTEGER),
         },
       );
     }

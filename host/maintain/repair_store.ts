@@ -69,20 +69,18 @@ export class RepairStore {
    * Opens the newest checkpoint, whose space map must be right.
    *
    * @param reserve Takes core memory for the repair itself; the store has what is left.
-   * @param change Changes what the superblock says, of the journal for one.
    */
   static *open(
     environment: Environment,
     devices: readonly Device[],
     reserve: (layout: Layout, superblock: Superblock) => void,
-    change: (superblock: Superblock) => Superblock = (superblock) => superblock,
   ): Task<RepairStore> {
     const { core } = environment;
     core.bytes.fill(0, core.staticEnd);
     const layout = new Layout(core);
     const buffer = layout.take(RING_BLOCKS * BLOCK_BYTES, BLOCK_BYTES);
     const pool = new Pool(devices);
-    const superblock = change(yield* readNewest(core, pool, buffer));
+    const superblock = yield* readNewest(core, pool, buffer);
     reserve(layout, superblock);
     const engine = assemble(environment, pool, superblock.geometry, layout, false);
     const { store } = engine;

@@ -60,8 +60,8 @@ export interface TreeVisitor {
     usable: boolean,
     from: Key,
   ): void;
-  /** A page whose keys are not in its parent's range, or an empty one: it is not entered. */
-  rangeProblem?(place: PagePlace, problem: string): void;
+  /** A page whose keys are not in its parent's range, or an empty one: it is not entered. Null of its keys: it has none. */
+  rangeProblem?(place: PagePlace, problem: string, first: Key | null, last: Key | null): void;
   /** No entry of this range can be seen, because of a page of this level. */
   lost?(from: Key, to: Key, level: number): void;
   /** A page that is right; a leaf's entries follow. */
@@ -179,7 +179,11 @@ export class TreeWalk {
     const slotCount =
       read.page === 0 ? 0 : this.#core.view.getUint16(read.page + PAGE_SLOT_COUNT, true);
     const outside = read.page === 0 ? null : this.#rangeProblem(read.page, slotCount, at);
-    if (outside !== null) visitor.rangeProblem?.(place, outside);
+    if (outside !== null) {
+      const keyOf = (slot: number): Key | null =>
+        slot < slotCount ? this.keyOf(read.page, slot) : null;
+      visitor.rangeProblem?.(place, outside, keyOf(0), keyOf(Math.max(0, slotCount - 1)));
+    }
     if (read.page === 0 || outside !== null || this.endless) {
       visitor.lost?.(at.from, at.to, at.level);
       this.#reader.release(fetch);

@@ -200,16 +200,21 @@ export class User {
       if (round > 2000) throw new Fault(`a directory goes on after ${found.length} entries`);
       let room = 200;
       let next = cookie;
-      const taken = this.#do("readdir", () =>
-        this.#fs.readDirectory(ino, cookie, (entry, _type, address, length, nextCookie) => {
+      const before = found.length;
+      const taken = this.#do("readdir", () => {
+        // It begins anew when it had to wait for a page.
+        room = 200;
+        next = cookie;
+        found.length = before;
+        return this.#fs.readDirectory(ino, cookie, (entry, _type, address, length, nextCookie) => {
           if (room-- === 0) return false;
           if (nextCookie <= next)
             throw new Fault(`a directory's position goes from ${next} to ${nextCookie}`);
           next = nextCookie;
           found.push({ name: bytes.slice(address, address + length), ino: entry });
           return true;
-        }),
-      );
+        });
+      });
       if (taken <= 0 || found.length > ENTRIES_MAX) break;
       cookie = next;
     }
