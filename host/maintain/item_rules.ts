@@ -1,6 +1,7 @@
 /**
  * Rules of single items: SPEC §5. What is wrong with one in words, or null; nothing is known of others.
  */
+
 import { getU64 } from "../base/bytes.ts";
 import type { Core } from "../core/core.ts";
 import { DENTRY_NAME, DENTRY_NAME_LENGTH, dentryBytes } from "../format/dentry.ts";
@@ -24,7 +25,8 @@ import {
   INODE_PARENT,
   INODE_SIZE,
 } from "../format/inode.ts";
-import { addressBlock, addressDevice } from "../format/page_pointer.ts";
+import { itemProblem } from "../format/item_problem.ts";
+import { addressBlock, addressDevice, TREE_FS } from "../format/page_pointer.ts";
 import type { Superblock } from "../format/superblock.ts";
 import {
   XATTR_HASH_SPAN,
@@ -115,7 +117,10 @@ export function extentItemProblem(
       return `blocks ${block} to ${block + count - 1} lie in two regions`;
     }
   }
-  return null;
+  // What the engine would refuse for other reasons.
+  const { geometry } = superblock;
+  const { oid, type, offset } = key;
+  return itemProblem(view, geometry, TREE_FS, oid, type, offset, value, valueLength);
 }
 
 /** A valid extent's copies and checksums. */

@@ -371,6 +371,12 @@ export class ItemRepair {
       const entry = bytes.slice(value + at, value + at + dentryBytes(nameLength));
       at += entry.length;
       const place = { ino: key.oid, target: getU64(viewOf(entry), 0) };
+      if (place.target === 0 || place.target >= OBJECT_ID_MAX) {
+        const text = nameText(this.#core, name, nameLength);
+        this.#log.gaveUp("entry-removed", `${text} leads to what can be no object`, place);
+        changed = true;
+        continue;
+      }
       if (!isName(bytes, name, nameLength)) {
         changed = true;
         const text = nameText(this.#core, name, nameLength);

@@ -76,7 +76,7 @@ export interface SpaceRebuildOptions {
   readonly superblock: Superblock;
   /** Only what is pointed to is used; else also what the journal takes, and the trees that are replaced. */
   readonly exact: boolean;
-  /** What the bitmaps on disk say is used stays used, where they can be read. */
+  /** What the bitmaps on disk say is used stays used, where they can be read, and as far as there is room. */
   readonly keepOld: boolean;
   /** Look for leaves of the file system's tree in what is used and unknown; they stay used. */
   readonly search?: boolean;
@@ -172,10 +172,16 @@ class SpaceRebuild {
       level = Math.ceil(level / FAN_OUT);
       pages += level;
     }
-    for (const middle of [Math.floor(geometry.blockCount / 2), 0]) {
+    const middle = Math.floor(geometry.blockCount / 2);
+    const { keepOld } = this.#options;
+    // A map that says that all is used must not be in the way of the new one.
+    const attempts = keepOld ? [true, false] : [false];
+    for (const [keeps, from] of attempts.flatMap((keeps) =>
+      [middle, 0].map((from) => [keeps, from] as const),
+    )) {
       this.#places = [[], []];
       this.#regions = 0;
-      yield* this.#buildBitmaps(pages, middle);
+      yield* this.#buildBitmaps(pages, from, keeps);
       if (this.#places[0].length === pages && this.#places[1].length === pages) break;
       this.#searched = true;
     }
@@ -268,7 +274,8 @@ class SpaceRebuild {
     );
   }
 
-  *#buildBitmaps(pages: number, middle: number): Task<void> {
+  /** @param middle Where the second copies begin. @param keepOld What the old bitmaps say is used stays used. */
+  *#buildBitmaps(pages: number, middle: number, keepOld: boolean): Task<void> {
     const map = this.#map;
     const { regionCount } = this.#geometry;
     map.open(0);
@@ -276,7 +283,7 @@ class SpaceRebuild {
       yield* this.#markWindow();
       for (let region = map.firstRegion; region < map.endRegion; region++) {
         if (this.#search !== null) yield* this.#searchRegion(region, this.#search);
-        if (this.#options.keepOld) {
+        if (keepOld) {
           const old = yield* this.#readBitmap(region);
           if (old !== 0) map.include(region, old);
         }

@@ -3,6 +3,7 @@
  * the blocks of their data. For comparing a volume before and after something.
  */
 import { createHash } from "node:crypto";
+import { EXTENT_BLOCKS_MAX } from "../../host/format/extent.ts";
 import type { RepairReport } from "../../host/maintain/repair.ts";
 import { type ImageEditor, u64, viewOf } from "./image_editor.ts";
 
@@ -40,7 +41,9 @@ export function contentsOf(editor: ImageEditor): Map<number, ObjectContents> {
     if (key.type === 7) parts?.set("inline", hash(value));
     if (key.type === 6 && view.getUint8(4) !== 0) {
       const block = u64(view, 16);
-      for (let index = 0; index < view.getUint32(0, true); index++) {
+      const count = view.getUint32(0, true);
+      // A longer one is damage.
+      for (let index = 0; index < count && count <= EXTENT_BLOCKS_MAX; index++) {
         const data = hash(editor.read(block + index, 4096));
         parts?.set(`block ${key.offset + index * 4096}`, data);
       }
