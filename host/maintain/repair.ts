@@ -210,6 +210,10 @@ class Repair {
   readonly #options: RepairOptions;
   readonly #before: FsckReport;
   readonly #log: RepairLog;
+  /** The one that was opened last. */
+  #store: RepairStore | null = null;
+  /** What the space map says is used is left alone, for it may be. */
+  #keepOld: boolean;
   /** Leaves to which nothing points. */
   #leaves: readonly LeafFound[] = [];
 
@@ -227,6 +231,7 @@ class Repair {
     this.#options = options;
     this.#before = before;
     this.#log = log;
+    this.#keepOld = this.#has(...DOUBTFUL);
   }
 
   #has(...codes: readonly FsckCode[]): boolean {
@@ -238,7 +243,7 @@ class Repair {
     yield* this.#space(false);
     const codes = Object.keys(this.#before.errorCodes) as FsckCode[];
     const onlySpace = codes.every((code) => SPACE_ONLY.has(code));
-    if (!onlySpace || this.#before.needsRecovery) yield* this.#trees();
+    if (!onlySpace || this.#before.needsRecovery) yield* this.#treesInRoom();
     yield* this.#space(true);
     if (this.#has(...JOURNAL_CODES)) yield* this.#zeroJournal();
   }
@@ -284,7 +289,7 @@ class Repair {
       pool: this.#pool,
       superblock,
       exact,
-      keepOld: !exact && this.#has(...DOUBTFUL),
+      keepOld: !exact && this.#keepOld,
       search: !exact && !this.#before.complete,
       regions: this.#options.windows?.regions,
       onProgress: (done, total) => this.#progress("space", done, total),
@@ -306,6 +311,20 @@ class Repair {
   }
 
   // --- the file system's tree ---
+
+  /** A map that says that all is used would leave no room for a repair: then it is not believed. */
+  *#treesInRoom(): Task<void> {
+    try {
+      yield* this.#trees();
+    } catch (error) {
+      const isFull = error instanceof FsError && error.reason === "repair/no-space";
+      if (!isFull || !this.#keepOld) throw error;
+      this.#keepOld = false;
+      if (this.#store !== null) yield* this.#store.close();
+      yield* this.#space(false);
+      yield* this.#trees();
+    }
+  }
 
   *#trees(): Task<void> {
     let { store, memory } = yield* this.#open();
@@ -363,6 +382,7 @@ class Repair {
         memory = this.#reserve(layout, superblock, pool);
       },
     );
+    this.#store = store;
     if (this.#has(...DOUBTFUL) || (this.#before.needsRecovery && !this.#before.clean))
       store.store.space.keepFreed = true;
     return { store, memory: memory as Reserved };

@@ -108,9 +108,11 @@ export class NameRepair {
       (key, value) => {
         if (key.type !== ITEM_INODE) return;
         const mode = view.getUint32(value + INODE_MODE, true);
+        const nlink = view.getUint32(value + INODE_NLINK, true);
         this.#table.add(key.oid, {
           mode,
-          nlink: view.getUint32(value + INODE_NLINK, true),
+          // The root is never removed.
+          nlink: key.oid === ROOT_INO ? Math.max(2, nlink) : nlink,
           parent: getU64(view, value + INODE_PARENT),
           isDirectory: (mode & S_IFMT) === S_IFDIR,
         });
@@ -253,7 +255,10 @@ export class NameRepair {
     const table = this.#table;
     for (let index = 0; index < table.count; index++) {
       const ino = table.ino[index] as number;
-      if (ino === ROOT_INO || ino === this.#lostFound) continue;
+      if (ino === ROOT_INO || ino === this.#lostFound) {
+        if (this.#is(index, OBJECT_ORPHAN)) yield* this.#unlist(ino);
+        continue;
+      }
       const nlink = table.nlink[index] as number;
       const isDirectory = this.#is(index, OBJECT_DIRECTORY);
       const listed = this.#is(index, OBJECT_ORPHAN);
@@ -481,8 +486,9 @@ export class NameRepair {
     let highest = ROOT_INO;
     const finish = (later: (fix: () => Task<void>) => void): void => {
       const before = inode;
-      if (before === null || before.getUint32(INODE_NLINK, true) === 0) return;
       const ino = directory;
+      if (before === null) return;
+      if (before.getUint32(INODE_NLINK, true) === 0 && ino !== ROOT_INO) return;
       const wanted = { entries, links: subdirectories + 2 };
       const found = {
         entries: before.getUint32(INODE_ENTRIES, true),

@@ -17,7 +17,13 @@ t.setTimeout(900_000);
 const REGRESSIONS = "test/fuzz/regressions";
 const SEED = 20_260_101;
 /** Seeds of each target: an image, or some messages, calls or steps. */
-const RUNS: Readonly<Record<string, number>> = { images: 200, requests: 30, library: 12, core: 40 };
+const RUNS: Readonly<Record<string, number>> = {
+  images: 200,
+  repairs: 100,
+  requests: 30,
+  library: 12,
+  core: 40,
+};
 
 /** Requests go through the binding of system calls, although none of them reaches the system. */
 function skipOf(target: string): { skip: string } | Record<string, never> {
