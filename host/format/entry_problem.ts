@@ -14,7 +14,7 @@ import {
   ENTRY_PUT,
   ENTRY_REMOVE,
 } from "./journal_record.ts";
-import { VALUE_BYTES_MAX } from "./key.ts";
+import { VALUE_BYTES_MAX } from "./limits.ts";
 import { TREE_FS } from "./page_pointer.ts";
 
 /** What is wrong with the entry of a commit at an address, or null. */

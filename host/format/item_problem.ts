@@ -33,8 +33,8 @@ import {
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
-  OBJECT_ID_MAX,
 } from "./key.ts";
+import { OBJECT_ID_MAX } from "./limits.ts";
 import { TREE_FS, TREE_SPACE } from "./page_pointer.ts";
 import { quotaProblem } from "./quota.ts";
 import {

@@ -9,9 +9,3 @@ export const ITEM_INLINE = 7;
 export const ITEM_ORPHAN = 8;
 export const ITEM_SHARED = 9;
 export const ITEM_QUOTA = 10;
-
-/** Bytes of an item's value: SPEC §4.2. */
-export const VALUE_BYTES_MAX = 4200;
-
-/** Numbers of objects are below this: SPEC §1. */
-export const OBJECT_ID_MAX: number = Number.MAX_SAFE_INTEGER;

@@ -19,7 +19,8 @@ import {
   dentryCookie,
   dentryHash,
 } from "../format/dentry.ts";
-import { ITEM_DENTRY, VALUE_BYTES_MAX } from "../format/key.ts";
+import { ITEM_DENTRY } from "../format/key.ts";
+import { VALUE_BYTES_MAX } from "../format/limits.ts";
 import type { ItemStore } from "../store/item_store.ts";
 import type { DirectorySink } from "./file_system.ts";
 

@@ -23,7 +23,8 @@ import {
 } from "../format/extent.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
 import { INODE_SHARED } from "../format/inode.ts";
-import { ITEM_EXTENT, ITEM_INODE, VALUE_BYTES_MAX } from "../format/key.ts";
+import { ITEM_EXTENT, ITEM_INODE } from "../format/key.ts";
+import { VALUE_BYTES_MAX } from "../format/limits.ts";
 import { addressBlock, addressHigh, addressLow } from "../format/page_pointer.ts";
 import type { Store } from "../store/store.ts";
 import { inodeFlags } from "./inode_data.ts";

@@ -40,8 +40,8 @@ import {
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
-  OBJECT_ID_MAX,
 } from "../format/key.ts";
+import { OBJECT_ID_MAX } from "../format/limits.ts";
 import type { Superblock } from "../format/superblock.ts";
 import {
   XATTR_CHUNK_BYTES,

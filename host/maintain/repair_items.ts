@@ -46,9 +46,8 @@ import {
   ITEM_SYMLINK,
   ITEM_XATTR,
   ITEM_XATTR_DATA,
-  OBJECT_ID_MAX,
-  VALUE_BYTES_MAX,
 } from "../format/key.ts";
+import { OBJECT_ID_MAX, VALUE_BYTES_MAX } from "../format/limits.ts";
 import {
   QUOTA_BLOCKS,
   QUOTA_BYTES,

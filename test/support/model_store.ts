@@ -10,7 +10,7 @@ import { Prng } from "../../host/base/prng.ts";
 import { Retry } from "../../host/base/retry.ts";
 import type { Core } from "../../host/core/core.ts";
 import type { Layout } from "../../host/core/layout.ts";
-import { VALUE_BYTES_MAX } from "../../host/format/key.ts";
+import { VALUE_BYTES_MAX } from "../../host/format/limits.ts";
 import type { ItemStore } from "../../host/store/item_store.ts";
 
 const SCRATCH_BYTES = 8400;
