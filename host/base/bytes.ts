@@ -1,4 +1,6 @@
-/** Integers in little-endian memory. 64-bit ones are safe integers; anything larger is damage and reads as NaN-free but > 2^53. */
+/** Bytes: integers in little-endian memory, texts of them, zeros. 64-bit ones are safe integers; anything larger is damage and reads as NaN-free but > 2^53. */
+import { Buffer } from "node:buffer";
+
 const TWO_32 = 4294967296;
 
 /** Reads a u64 that is meant to be a safe integer. Larger values lose low bits: callers range-check. */
@@ -39,4 +41,16 @@ export function uuidText(bytes: Uint8Array): string {
 /** Rounds up to a multiple of a power of two or any positive step. */
 export function roundUp(value: number, step: number): number {
   return Math.ceil(value / step) * step;
+}
+
+const ZEROS = new Uint8Array(65_536);
+
+/** Compared with zeros of the same length, as the runtime's memcmp is much faster than a loop. */
+export function isZero(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.length; at += ZEROS.length) {
+    const part = bytes.subarray(at, at + ZEROS.length);
+    const zeros = part.length === ZEROS.length ? ZEROS : ZEROS.subarray(0, part.length);
+    if (Buffer.compare(part, zeros) !== 0) return false;
+  }
+  return true;
 }

@@ -22,7 +22,7 @@ import { checkRange, checkVector } from "./check_range.ts";
 import type { Device, Done } from "./device.ts";
 import { SparseBytes } from "./sparse_bytes.ts";
 
-const CHUNK_BYTES = 32_768;
+const CHUNK_BYTES = 16_384;
 const SECTOR_BYTES = 512;
 const BLOCK_BYTES = 4096;
 const NO_BYTES = new Uint8Array(0);

@@ -2,7 +2,7 @@
  * A sparse array of bytes: what a device in memory holds. Chunks appear with the first byte written to them that is not
  * zero; a clone shares all chunks and copies one when either side writes to it, so clones are cheap.
  */
-import { Buffer } from "node:buffer";
+import { isZero } from "../base/bytes.ts";
 
 export class SparseBytes {
   readonly sizeBytes: number;
@@ -96,16 +96,4 @@ export class SparseBytes {
 interface Chunk {
   readonly owner: object;
   readonly bytes: Uint8Array;
-}
-
-/** Compared with zeros of the same length, as the runtime's memcmp is much faster than a loop. */
-const ZEROS = new Uint8Array(65_536);
-
-function isZero(bytes: Uint8Array): boolean {
-  for (let at = 0; at < bytes.length; at += ZEROS.length) {
-    const part = bytes.subarray(at, at + ZEROS.length);
-    const zeros = part.length === ZEROS.length ? ZEROS : ZEROS.subarray(0, part.length);
-    if (Buffer.compare(part, zeros) !== 0) return false;
-  }
-  return true;
 }

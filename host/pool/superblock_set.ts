@@ -2,6 +2,7 @@
  * The superblocks of a volume: two rings of slots on every device. A checkpoint writes the slot of its sequence in both
  * rings, so that the state before it stays whole until the new one is durable; the newest valid slot wins.
  */
+import { isZero } from "../base/bytes.ts";
 import { EIO, ENODEV, EOPNOTSUPP, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { all, type Task } from "../base/task.ts";
@@ -77,7 +78,7 @@ export function* readSlots(
 /** Decodes a block after checking its checksum; a text says what is wrong. */
 export function verifySuperblock(core: Core, address: number): Superblock | string {
   const block = core.bytes.subarray(address, address + BLOCK_BYTES);
-  if (!hasSuperblockMagic(block)) return block.every((byte) => byte === 0) ? "blank" : "no magic";
+  if (!hasSuperblockMagic(block)) return isZero(block) ? "blank" : "no magic";
   const checked = BLOCK_BYTES - SUPERBLOCK_CHECKED_FROM;
   const bad = core.exports.xxh3_64_verify_units(
     address + SUPERBLOCK_CHECKED_FROM,
