@@ -404,7 +404,7 @@ export function* mountVolume(
 
   yield* engine.quotas.load();
   store.replaying = true;
-  const recovered = yield* recover(store, superblock, data.replay);
+  const recovered = yield* recover(store, superblock, data.replay, readOnly);
   store.replaying = false;
   store.journal.restart(recovered.position);
 

@@ -46,9 +46,9 @@ export const FSCK_CODES = {
   },
   "DFS-FSCK-JOURNAL-READ": { meaning: "The journal cannot be read.", action: "disk" },
   "DFS-FSCK-JOURNAL-GAP": {
-    meaning: "A commit is damaged that was durable: changes since the checkpoint are lost.",
+    meaning: "A commit is damaged that was durable: it and later ones cannot be applied.",
     action:
-      "What was changed in the last seconds before the volume was last used is gone. Check the disk.",
+      "Try again, it may be the cable. A read-only mount shows what was there before it; `dynamicfs fsck --repair --yes` gives up the rest, changes of the last seconds.",
   },
   "DFS-FSCK-JOURNAL-ENTRY": {
     meaning: "A commit is whole, but breaks the format's rules.",

@@ -68,7 +68,7 @@ export function* checkJournal(options: {
     if (stray !== undefined) {
       errors.add(
         "DFS-FSCK-JOURNAL-GAP",
-        `Commit ${end.sequence} is damaged: commit ${stray.sequence} follows it, so it was durable. A mount loses both`,
+        `Commit ${end.sequence} is damaged: commit ${stray.sequence} follows it, so it was durable. A mount is refused`,
         { sequence: end.sequence, block: area.start + end.block },
       );
     }

@@ -103,7 +103,7 @@ export class RepairStore {
   *replay(): Task<number> {
     const { store } = this;
     const { data } = this.#engine;
-    const recovered = yield* recover(store, this.superblock, data.replay);
+    const recovered = yield* recover(store, this.superblock, data.replay, true);
     // Quotas are counted by the next mount.
     store.accounting = null;
     if (recovered.transactions === 0) return 0;

@@ -62,10 +62,17 @@ export interface RecoveryResult {
   readonly position: JournalPosition;
 }
 
+/**
+ * @param upToDamage What is whole before a durable commit that is damaged is applied, and that is all; else it is refused,
+ *   for writing on would destroy what another attempt might read.
+ *
+ * @throws {FsError} EUCLEAN when the journal is damaged or invalid, EIO when it cannot be read.
+ */
 export function* recover(
   store: Store,
   superblock: Superblock,
   target: ReplayTarget,
+  upToDamage: boolean,
 ): Task<RecoveryResult> {
   const area = {
     start: superblock.geometry.journalStart,
@@ -108,12 +115,21 @@ export function* recover(
       }
     }
     if (yield* hasSuccessor(store.core, store.pool, area, position, store.journalMemory)) {
-      // What follows needs what is lost. Nothing can bring it back, and what is there is whole: the mount goes on.
+      const { sequence } = position;
+      const block = area.start + position.block;
       store.log("error", "journal.damaged", {
-        sequence: position.sequence,
-        block: area.start + position.block,
-        problem: "a commit that was durable is damaged: what it and later ones held is lost",
+        sequence,
+        block,
+        problem: "a commit that was durable is damaged: it and later ones cannot be applied",
       });
+      if (!upToDamage) {
+        throw new FsError(
+          EUCLEAN,
+          "journal/damaged",
+          `Cannot recover the volume: commit ${sequence} of the journal, at block ${block}, was durable and is damaged. ` +
+            "A read-only mount shows what was there before it; `dynamicfs fsck --repair --yes` gives up what it and later ones held",
+        );
+      }
     }
   } catch (error) {
     if (error instanceof FsError && !(error instanceof RetryFailed)) throw error;

@@ -275,16 +275,21 @@ export function start(
 export function remount(
   image: SparseBytes,
   setDevice: (device: SimulatedDevice) => void = () => {},
+  readOnly = false,
 ): Rig {
   const session = new Session(getMachines().rescue, { prng: new Prng(5), image });
   setDevice(session.device);
-  const options = { readOnly: false, checkpointSeconds: 3600 };
+  const options = { readOnly, checkpointSeconds: 3600 };
   return new Rig(session, session.run(mountVolume(session.environment, [session.device], options)));
 }
 
 /** Mounts what a device holds, and reads all of it. */
 export function look(image: SparseBytes): Found {
-  const rig = remount(image);
+  return contentsOf(remount(image));
+}
+
+/** Reads all that a mounted volume holds. */
+export function contentsOf(rig: Rig): Found {
   const dump = rig.session.run(rig.calls.dump());
   const found = new Map<string, Thing>();
   const visit = (ino: number, path: string): void => {

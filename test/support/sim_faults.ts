@@ -5,10 +5,10 @@
  * - metadata (superblocks, pages, bitmaps), damaged in any number of places but in one copy of each: nothing is lost;
  * - data damaged at rest, lost, torn or misdirected: EIO for the damaged blocks, and for no other; never a wrong byte;
  * - a read that brings something else once: nothing is lost, data and metadata are read again or from the other copy;
- * - a journal that is damaged after it was written is a shorter journal (DESIGN §10: a torn commit and a rotten one look
- *   the same). A volume that was not unmounted after it comes back as it was at some moment since its last checkpoint, so
- *   what had been fsynced since may be lost: the names of one moment, the files' bytes as they fit it, none wrong. A
- *   journal that cannot be read is no end: the mount is refused, and says so;
+ * - a journal that is damaged after it was written, with whole commits behind the damage, refuses the mount, and so does one
+ *   that cannot be read. Damage to its last commit makes it shorter (DESIGN §11: a torn commit and a rotten one look the
+ *   same): the volume comes back as it was at some moment since its last checkpoint, so what had been fsynced since may be
+ *   lost: the names of one moment, the files' bytes as they fit it, none wrong;
  * - a flush that lies: acknowledged changes may be lost, and metadata of both copies. It mounts as it was at some moment,
  *   with EIO where something is missing, or is refused with an error;
  * - an error of a write or flush, a device that is full or gone: changes are refused from then on (EROFS, EIO), what can

@@ -424,7 +424,7 @@ class Simulation {
     try {
       volume = session.run(mountVolume(session.environment, [session.device], MOUNT));
     } catch (error) {
-      if (!(error instanceof FsError) || !mayRefuse(excuses)) throw error;
+      if (!(error instanceof FsError) || !mayRefuse(excuses, error)) throw error;
       return "refused";
     }
     session.device.onEvent = null;
@@ -558,8 +558,9 @@ const JOURNAL_CODES: ReadonlySet<string> = new Set([
   "DFS-FSCK-JOURNAL-READ",
 ]);
 
-/** A mount may be refused where a flush has lied, and where the journal cannot be read. */
-function mayRefuse(excuses: Excuses): boolean {
+/** A mount may be refused where a flush has lied, and where the journal cannot be read, or is damaged. */
+function mayRefuse(excuses: Excuses, error: FsError): boolean {
+  if (excuses.journalHit && error.reason === "journal/damaged") return true;
   return excuses.lied || isJournalUnreadable(excuses);
 }
 
