@@ -5,6 +5,7 @@ import {
   EINVAL,
   ENAMETOOLONG,
   ENOENT,
+  ENOSPC,
   ENOTDIR,
   EROFS,
   ESTALE,
@@ -14,6 +15,7 @@ import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
 import { INODE_ENTRIES, INODE_NLINK, INODE_PROJECT, INODE_SIZE } from "../format/inode.ts";
 import { ITEM_INODE, ITEM_ORPHAN, ITEM_SYMLINK } from "../format/key.ts";
+import { OBJECT_ID_MAX } from "../format/limits.ts";
 import type { ItemStore } from "../store/item_store.ts";
 import { AclStore } from "./acl_store.ts";
 import type { DataHooks } from "./data_hooks.ts";
@@ -120,8 +122,9 @@ export class NameParts {
     return inodes.u32(directory, INODE_PROJECT) === inodes.u32(record, INODE_PROJECT) ? 0 : -EXDEV;
   }
 
-  /** −EDQUOT when a new inode's owners may have no more. */
+  /** −EDQUOT when a new inode's owners may have no more; −ENOSPC when there are no more numbers. */
   newInodeProblem(record: number): number {
+    if (this.store.nextObjectId >= OBJECT_ID_MAX) return -ENOSPC;
     if (!this.quotas.areOn) return 0;
     return this.quotas.inodeProblem(this.quotas.ownersAt(record));
   }

@@ -311,12 +311,21 @@ export class User {
     for (const directory of this.#directories.slice(0, 4)) {
       node.mode = 0o100644;
       if (
-        this.#do("mknod", () => fs.makeNode(directory, ...this.#text("new file"), node, out), 1) >=
-        0
+        this.#do(
+          "mknod",
+          () => fs.makeNode(directory, ...this.#text("new file"), node, out),
+          1,
+          28,
+        ) >= 0
       )
         made.push(out.ino);
       node.mode = 0o040755;
-      this.#do("mkdir", () => fs.makeDirectory(directory, ...this.#text("new dir"), node, out), 1);
+      this.#do(
+        "mkdir",
+        () => fs.makeDirectory(directory, ...this.#text("new dir"), node, out),
+        1,
+        28,
+      );
     }
     for (const ino of [...made, ...this.#files.slice(0, 16)]) {
       this.#do("write", () => fs.write(ino, 3000, this.#payload, 6000, false), 1, 28);
