@@ -32,19 +32,34 @@ export class SparseBytes {
 
   /** The caller keeps ranges within the size. */
   read(offsetBytes: number, target: Uint8Array): void {
-    this.#each(offsetBytes, target.length, (index, start, length, at) => {
+    const size = this.#chunkBytes;
+    const end = target.length;
+    let index = Math.floor(offsetBytes / size);
+    let start = offsetBytes % size;
+    for (let at = 0; at < end; index++, start = 0) {
+      const length = Math.min(end - at, size - start);
       const chunk = this.#chunks.get(index);
       if (chunk === undefined) target.fill(0, at, at + length);
+      else if (length === size) target.set(chunk.bytes, at);
       else target.set(chunk.bytes.subarray(start, start + length), at);
-    });
+      at += length;
+    }
   }
 
   write(offsetBytes: number, source: Uint8Array): void {
-    this.#each(offsetBytes, source.length, (index, start, length, at) => {
-      const part = source.subarray(at, at + length);
-      if (!this.#chunks.has(index) && isZero(part)) return;
-      this.#own(index).set(part, start);
-    });
+    const size = this.#chunkBytes;
+    const end = source.length;
+    let index = Math.floor(offsetBytes / size);
+    let start = offsetBytes % size;
+    for (let at = 0; at < end; index++, start = 0) {
+      const length = Math.min(end - at, size - start);
+      const part = length === end ? source : source.subarray(at, at + length);
+      at += length;
+      if (!this.#chunks.has(index) && isZero(part)) continue;
+      // What is replaced as a whole need not be copied first.
+      if (length === size) this.#chunks.set(index, { owner: this.#token, bytes: part.slice() });
+      else this.#own(index).set(part, start);
+    }
   }
 
   /** Makes a range zero, and gives chunks back that lie wholly in it. */

@@ -83,11 +83,17 @@ export class FileModel {
     this.promised({ tick, acknowledged: 0 });
   }
 
-  write(tick: number, offset: number, bytes: Uint8Array): void {
+  /** @param isConstant Nobody ever changes the bytes: whole blocks of them are not copied. */
+  write(tick: number, offset: number, bytes: Uint8Array, isConstant = false): void {
     const end = offset + bytes.length;
     const first = Math.floor(offset / BLOCK);
     const last = Math.floor((end - 1) / BLOCK);
     for (let block = first; block <= last; block++) {
+      const at = block * BLOCK;
+      if (isConstant && at >= offset && at + BLOCK <= end) {
+        this.#push(block, tick, bytes.subarray(at - offset, at - offset + BLOCK));
+        continue;
+      }
       const fresh = this.#copy(block);
       const from = Math.max(offset, block * BLOCK);
       const to = Math.min(end, (block + 1) * BLOCK);

@@ -314,7 +314,7 @@ export class Client {
     const bytes = this.#source.subarray(from, from + length);
     const applied = (): void => {
       this.#model.tick += 1;
-      this.#model.files.get(ino)?.write(this.#model.tick, offset, bytes);
+      this.#model.files.get(ino)?.write(this.#model.tick, offset, bytes, true);
     };
     const owned = offset % 4096 === 0 && length >= 4096 && prng.below(2) === 0;
     const result = owned

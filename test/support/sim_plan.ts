@@ -143,13 +143,18 @@ export function planCuts(seed: number, operations: number, lives: number): Plan 
   return { version: 1, seed, side: 0, lives: list };
 }
 
+const GENTLE = FAULTS.filter((name) => /metadata|^slow|^hang|misdirected-read/.test(name));
+const SINGLE = FAULTS.filter((name) => name.endsWith("data") && !name.endsWith("metadata"));
+const JOURNAL = FAULTS.filter((name) => name.endsWith("journal"));
+const FAILING = ["write-error", "flush-error", "device-full", "vanish"] as const;
+
 /** Lives with all kinds of faults, remounts, and some losses of power. */
 export function planFaults(seed: number, operations: number): Plan {
   const prng = new Prng(seed);
   const side = prng.below(2) as 0 | 1;
   const list: Life[] = [];
   for (let left = operations; left > 0; ) {
-    const count = Math.min(left, 60 + prng.below(60 << prng.below(4)));
+    const count = Math.min(left, 60 + prng.below(60 << prng.below(6)));
     left -= count;
     const clients = 1 + prng.below(6);
     const plan = steps(prng, count, clients);
@@ -157,28 +162,29 @@ export function planFaults(seed: number, operations: number): Plan {
       const at = Math.floor(plan.length * (from + prng.float() * (1 - from)));
       plan.splice(at, 0, { client: prng.below(clients), kind, seed: prng.u32() });
     };
-    const theme = prng.below(10);
-    // Metadata has two copies, and time heals: those can happen in any number.
-    const gentle = FAULTS.filter((name) => /metadata|^slow|^hang|misdirected-read/.test(name));
-    if (theme < 7)
-      for (let index = prng.below(6); index > 0; index--)
-        put(gentle[prng.below(gentle.length)] as FaultName);
-    const single = FAULTS.filter((name) => name.endsWith("data") && !name.endsWith("metadata"));
-    if (theme === 4 || theme === 5)
-      for (let index = 1 + prng.below(3); index > 0; index--)
-        put(single[prng.below(single.length)] as FaultName);
-    const journal = FAULTS.filter((name) => name.endsWith("journal"));
-    if (theme === 6) put(journal[prng.below(journal.length)] as FaultName, 0.5);
-    const failing = ["write-error", "flush-error", "device-full", "vanish"] as const;
-    if (theme === 7) put(failing[prng.below(failing.length)] as FaultName, 0.3);
-    if (theme === 8) put("lying-flush");
+    // A long life is none that less happens in.
+    for (let parts = Math.ceil(count / 200); parts > 0; parts--) {
+      const theme = prng.below(10);
+      // Metadata has two copies, and time heals: those can happen in any number.
+      if (theme < 7)
+        for (let index = prng.below(6); index > 0; index--)
+          put(GENTLE[prng.below(GENTLE.length)] as FaultName);
+      if (theme === 4 || theme === 5)
+        for (let index = 1 + prng.below(3); index > 0; index--)
+          put(SINGLE[prng.below(SINGLE.length)] as FaultName);
+      if (parts > 1) continue;
+      // What ends a life, or makes all promises weak, comes late in it.
+      if (theme === 6) put(JOURNAL[prng.below(JOURNAL.length)] as FaultName, 0.5);
+      if (theme === 7) put(FAILING[prng.below(FAILING.length)] as FaultName, 0.6);
+      if (theme === 8) put("lying-flush", 0.3);
+    }
     if (prng.below(8) === 0) for (let index = 0; index < 8; index++) put("fill");
     list.push({
       seed: prng.u32(),
       checkpointSeconds: CHECKPOINT_SECONDS[prng.below(4)] as number,
       delayMs: DELAYS[prng.below(4)] as readonly [number, number],
       end: prng.below(3) === 0 ? "unmount" : "crash",
-      cutEvery: 160,
+      cutEvery: 480,
       steps: plan,
     });
   }

@@ -30,6 +30,7 @@ export { Machine, Session, SimulationFailure } from "./sim_engine.ts";
 
 /** Keeps the choice of quotas apart from what else a life does. */
 const QUOTA_SEED = 0x5bd1e995;
+const HASHED_CHARS = 1 << 16;
 const TRACE_LINES_SHOWN = 60;
 const SOURCE = new Uint8Array(70_000);
 new Prng(2).bytes(SOURCE);
@@ -117,6 +118,8 @@ class Simulation {
   readonly #options: RunOptions;
   readonly #cutsMax: number;
   readonly #hash = createHash("sha1");
+  /** Not hashed yet: one call for many lines. */
+  #unhashed = "";
   readonly #coverage = new Coverage();
   #trace: string[] = [];
   #cuts = 0;
@@ -160,7 +163,7 @@ class Simulation {
       events: this.#events,
       replayed: this.#replayed,
       coverage: this.#coverage,
-      trace: this.#hash.digest("hex"),
+      trace: this.#hash.update(this.#unhashed).digest("hex"),
     };
   }
 
@@ -271,7 +274,7 @@ class Simulation {
     const { device } = session;
     device.onEvent = (kind, index, offsetBytes, byteLength, bytes) => {
       this.#events += 1;
-      this.#hash.update(`${kind} ${index} ${offsetBytes} ${byteLength}\n`);
+      this.#hashLine(`${kind} ${index} ${offsetBytes} ${byteLength}`);
       if (life.cutEvery > 0 && (life.cutEvery === 1 || cutPrng.below(life.cutEvery) === 0)) {
         const mode = CRASH_MODES[cutPrng.below(CRASH_MODES.length)] as CrashMode;
         const number = this.#cuts;
@@ -521,9 +524,16 @@ class Simulation {
     }
   }
 
+  #hashLine(text: string): void {
+    this.#unhashed += `${text}\n`;
+    if (this.#unhashed.length < HASHED_CHARS) return;
+    this.#hash.update(this.#unhashed);
+    this.#unhashed = "";
+  }
+
   #note(text: string): void {
     this.#trace.push(text);
-    this.#hash.update(`${text}\n`);
+    this.#hashLine(text);
     if (this.#trace.length > 4 * TRACE_LINES_SHOWN)
       this.#trace = this.#trace.slice(-TRACE_LINES_SHOWN);
   }
