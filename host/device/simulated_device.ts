@@ -18,6 +18,7 @@ import { Buffer } from "node:buffer";
 import { assert } from "../base/assert.ts";
 import { EIO } from "../base/errno.ts";
 import type { Prng } from "../base/prng.ts";
+import { Slab } from "../base/slab.ts";
 import { checkRange, checkVector } from "./check_range.ts";
 import type { Device, Done } from "./device.ts";
 import { SparseBytes } from "./sparse_bytes.ts";
@@ -117,6 +118,7 @@ export class SimulatedDevice implements Device {
   /** Those, and the ones that were written again since: a loss of power may undo that. */
   readonly everDamaged: Set<number> = new Set();
 
+  readonly #slab = new Slab(1 << 18);
   readonly #memory: Uint8Array;
   readonly #scheduler: Scheduler;
   readonly #prng: Prng | undefined;
@@ -208,7 +210,7 @@ export class SimulatedDevice implements Device {
   ): void {
     const byteLength = checkVector(this.sizeBytes, offsetBytes, addresses, byteLengths);
     if (this.#refuse(done)) return;
-    const bytes = new Uint8Array(byteLength);
+    const bytes = this.#slab.take(byteLength);
     this.#gather(addresses, byteLengths, bytes);
     const verdict = this.#event("write", offsetBytes, byteLength, bytes);
     if (this.#failed(verdict, done)) {

@@ -12,6 +12,7 @@
  */
 import { Buffer } from "node:buffer";
 import { assert } from "../../host/base/assert.ts";
+import { Slab } from "../../host/base/slab.ts";
 
 export const BLOCK: number = 4096;
 
@@ -63,6 +64,7 @@ export interface Leniency {
 }
 
 const ZEROS = new Uint8Array(BLOCK);
+const slab = new Slab(1 << 19);
 
 export class FileModel {
   readonly ino: number;
@@ -76,7 +78,7 @@ export class FileModel {
     this.size = contents.length;
     this.#sizes = [{ tick, size: this.size }];
     for (let block = 0; block * BLOCK < contents.length; block++) {
-      const bytes = new Uint8Array(BLOCK);
+      const bytes = slab.take(BLOCK);
       bytes.set(contents.subarray(block * BLOCK, (block + 1) * BLOCK));
       this.#blocks.set(block, [{ tick, bytes }]);
     }
@@ -298,7 +300,7 @@ export class FileModel {
   }
 
   #copy(block: number): Uint8Array {
-    const bytes = new Uint8Array(BLOCK);
+    const bytes = slab.take(BLOCK);
     const current = this.#at(block, Number.POSITIVE_INFINITY);
     if (current !== null) bytes.set(current);
     return bytes;

@@ -807,9 +807,10 @@ export class Client {
     const file = ino === undefined ? undefined : this.#model.files.get(ino);
     if (ino === undefined || file === undefined || file.size === 0) return;
     const offset = this.#prng.below(file.size);
+    const most = this.#prng.below(4) === 0 ? 60_000 : 6000;
     const before = this.#model.tick;
     this.#fs.remember(ino, 1);
-    const bytes = yield* this.#calls.tryRead(ino, offset, 1 + this.#prng.below(60_000));
+    const bytes = yield* this.#calls.tryRead(ino, offset, 1 + this.#prng.below(most));
     this.#fs.forget(ino, 1);
     this.#note(
       `read ${ino} at ${offset}`,

@@ -5,7 +5,7 @@
  */
 import { Prng } from "../../host/base/prng.ts";
 
-/** Operations and their weights. */
+/** Operations and their weights: as with real programs, most of them look. */
 export const OPERATIONS = {
   create: 14,
   write: 34,
@@ -25,8 +25,8 @@ export const OPERATIONS = {
   punch: 6,
   keep: 5,
   clone: 7,
-  read: 8,
-  stat: 8,
+  read: 16,
+  stat: 48,
   list: 4,
   checkpoint: 2,
   chmod: 2,
