@@ -429,6 +429,7 @@ export class Journal {
 export interface CommitFound {
   readonly byteLength: number;
   readonly sequence: number;
+  readonly firstTransaction: number;
   readonly transactions: number;
   readonly block: number;
   /** Where the next commit is expected. */
@@ -469,6 +470,7 @@ export function* readCommit(
     return {
       byteLength,
       sequence: position.sequence,
+      firstTransaction: getU64(core.view, buffer + COMMIT_FIRST_TRANSACTION),
       transactions: core.view.getUint32(buffer + COMMIT_TRANSACTIONS, true),
       block,
       next: {

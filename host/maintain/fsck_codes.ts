@@ -46,7 +46,8 @@ export const FSCK_CODES = {
   },
   "DFS-FSCK-JOURNAL-READ": { meaning: "The journal cannot be read.", action: "disk" },
   "DFS-FSCK-JOURNAL-GAP": {
-    meaning: "A commit is damaged that was durable: it and later ones cannot be applied.",
+    meaning:
+      "A commit that was durable is damaged, or follows a checkpoint that is lost: it and later ones cannot be applied.",
     action:
       "Try again, it may be the cable. A read-only mount shows what was there before it; `dynamicfs fsck --repair --yes` gives up the rest, changes of the last seconds.",
   },

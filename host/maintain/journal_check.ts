@@ -2,10 +2,8 @@
  * The journal since the checkpoint: every commit that a mount would replay, and whether one that was durable is damaged.
  * Nothing is applied.
  */
-import { getU64 } from "../base/bytes.ts";
 import type { Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
-import { COMMIT_FIRST_TRANSACTION } from "../format/journal_record.ts";
 import type { Superblock } from "../format/superblock.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { Findings } from "./findings.ts";
@@ -35,6 +33,8 @@ export function* checkJournal(options: {
   let commits = 0;
   let transactions = 0;
   let pending = 0;
+  let next = superblock.transactionSequence;
+  let isGap = false;
   try {
     const end = yield* scanJournal(
       core,
@@ -43,9 +43,19 @@ export function* checkJournal(options: {
       journalPositionOf(superblock),
       buffer,
       (commit) => {
+        if (commit.firstTransaction > next && !isGap) {
+          isGap = true;
+          errors.add(
+            "DFS-FSCK-JOURNAL-GAP",
+            `Commit ${commit.sequence} follows a checkpoint that is lost: it begins with transaction ${commit.firstTransaction}, not ${next}. A mount is refused`,
+            { sequence: commit.sequence, block: area.start + commit.block },
+          );
+        }
+        next = Math.max(next, commit.firstTransaction + commit.transactions);
+        if (isGap) return;
         commits++;
         transactions += commit.transactions;
-        const first = getU64(core.view, buffer + COMMIT_FIRST_TRANSACTION);
+        const first = commit.firstTransaction;
         // The checkpoint may contain what was still waiting for its commit.
         const contained = Math.max(0, superblock.transactionSequence - first);
         pending += Math.max(0, commit.transactions - contained);

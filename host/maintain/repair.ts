@@ -337,12 +337,12 @@ class Repair {
     let skip = 0;
     try {
       yield* this.#replayInto(store);
-      if (this.#has(...JOURNAL_CODES)) skip = yield* this.#strays(store, memory, 0);
+      if (this.#has(...JOURNAL_CODES)) skip = yield* this.#strays(store, memory, true);
     } catch (error) {
       // What is in memory is half done: the checkpoint before is opened again, without the journal.
       yield* store.close();
       ({ store, memory } = yield* this.#open());
-      skip = yield* this.#strays(store, memory, -1);
+      skip = yield* this.#strays(store, memory, false);
       this.#log.gaveUp(
         "journal-discarded",
         `The last changes before the volume was last used could not be replayed: ${error instanceof Error ? error.message : error}`,
@@ -414,22 +414,22 @@ class Repair {
     };
   }
 
-  /** Highest sequence of a commit that no replay may meet again; 0 when there is none. */
-  *#strays(store: RepairStore, memory: Reserved, offset: number): Task<number> {
+  /** @param names Says which are given up. @returns Highest sequence of a commit that no replay may meet again; 0 when there is none. */
+  *#strays(store: RepairStore, memory: Reserved, names: boolean): Task<number> {
     const { superblock } = store;
     const found = yield* findCommitsAbove(
       this.#core,
       this.#pool,
       journalAreaOf(superblock),
-      superblock.journalSequence + offset,
+      superblock.journalSequence - 1,
       memory.large,
     );
     const last = found[found.length - 1];
     if (last === undefined) return superblock.journalSequence;
-    if (offset === 0) {
+    if (names) {
       this.#log.gaveUp(
         "journal-discarded",
-        `Commits ${superblock.journalSequence} to ${last.sequence} of the journal: the first is damaged`,
+        `Commits ${superblock.journalSequence} to ${last.sequence} of the journal: the first is damaged, or follows a checkpoint that is lost`,
         { sequence: superblock.journalSequence },
       );
     }

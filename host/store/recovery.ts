@@ -87,9 +87,11 @@ export function* recover(
   let transactions = 0;
   let commits = 0;
   let position = begin;
+  let problem: string | null = null;
   try {
     for (const pass of ["mark", "apply"] as const) {
       position = begin;
+      let next = superblock.transactionSequence;
       // The commits of one pass cannot be more than blocks of the area.
       for (let count = 0; count <= area.blocks; count++) {
         const commit = yield* readCommit(
@@ -100,6 +102,11 @@ export function* recover(
           store.journalMemory,
         );
         if (commit === null) break;
+        if (commit.firstTransaction > next) {
+          problem = "follows a checkpoint that is lost";
+          break;
+        }
+        next = Math.max(next, commit.firstTransaction + commit.transactions);
         const applied = yield* walk(
           store,
           target,
@@ -113,23 +120,10 @@ export function* recover(
         }
         position = commit.next;
       }
-    }
-    if (yield* hasSuccessor(store.core, store.pool, area, position, store.journalMemory)) {
-      const { sequence } = position;
-      const block = area.start + position.block;
-      store.log("error", "journal.damaged", {
-        sequence,
-        block,
-        problem: "a commit that was durable is damaged: it and later ones cannot be applied",
-      });
-      if (!upToDamage) {
-        throw new FsError(
-          EUCLEAN,
-          "journal/damaged",
-          `Cannot recover the volume: commit ${sequence} of the journal, at block ${block}, was durable and is damaged. ` +
-            "A read-only mount shows what was there before it; `dynamicfs fsck --repair --yes` gives up what it and later ones held",
-        );
-      }
+      if (pass === "apply") break;
+      if (yield* hasSuccessor(store.core, store.pool, area, position, store.journalMemory))
+        problem = "was durable and is damaged";
+      if (problem !== null) reportDamage(store, area.start, position, problem, upToDamage);
     }
   } catch (error) {
     if (error instanceof FsError && !(error instanceof RetryFailed)) throw error;
@@ -144,6 +138,24 @@ export function* recover(
     });
   }
   return { transactions, commits, position };
+}
+
+function reportDamage(
+  store: Store,
+  areaStart: number,
+  { sequence, block: areaBlock }: JournalPosition,
+  problem: string,
+  upToDamage: boolean,
+): void {
+  const block = areaStart + areaBlock;
+  store.log("error", "journal.damaged", { sequence, block, problem });
+  if (upToDamage) return;
+  throw new FsError(
+    EUCLEAN,
+    "journal/damaged",
+    `Cannot recover the volume: commit ${sequence} of the journal, at block ${block}, ${problem}. ` +
+      "A read-only mount shows what was there before it; `dynamicfs fsck --repair --yes` gives up what it and later ones held",
+  );
 }
 
 /** Goes through the transactions of the commit in the journal's memory. Returns how many there were to apply. */

@@ -2,7 +2,7 @@
  * Runs the simulation: `npm run sim -- [--seed N] [--steps M | --cuts M]`.
  *
  * - `--steps M` (the default, 100,000): lives of volumes with every fault, until M operations have been done. Runs seeds
- *   N, N + 1 …, `--each` operations of each. Ends with what was reached; from 20,000 operations on, an operation, state or
+ *   N, N + 1 …, `--each` operations of each. Ends with what was reached; from 60,000 operations on, an operation, state or
  *   fault that was not is an error. `--json` prints it as JSON.
  * - `--cuts M`: loses power at every event of the device, and of nothing else, until M losses have been recovered from.
  *   `--cut K` tries only one of a seed.

@@ -22,7 +22,7 @@ export const STATES = [
 export type StateName = (typeof STATES)[number];
 
 /** Below this many operations a run may leave things out. */
-export const COMPLETE_FROM = 20_000;
+export const COMPLETE_FROM = 60_000;
 
 export class Coverage {
   /** "operation state fault" → count; the fault is the last of this life, "none" before it. */

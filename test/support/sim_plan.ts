@@ -172,13 +172,13 @@ export function planFaults(seed: number, operations: number): Plan {
       if (theme === 4 || theme === 5)
         for (let index = 1 + prng.below(3); index > 0; index--)
           put(SINGLE[prng.below(SINGLE.length)] as FaultName);
-      if (parts > 1) continue;
-      // What ends a life, or makes all promises weak, comes late in it.
-      if (theme === 6) put(JOURNAL[prng.below(JOURNAL.length)] as FaultName, 0.5);
-      if (theme === 7) put(FAILING[prng.below(FAILING.length)] as FaultName, 0.6);
-      if (theme === 8) put("lying-flush", 0.3);
     }
-    if (prng.below(8) === 0) for (let index = 0; index < 8; index++) put("fill");
+    // What ends a life, or makes its promises weak, comes late in it.
+    const ending = prng.below(7);
+    if (ending < 2) put(JOURNAL[prng.below(JOURNAL.length)] as FaultName, 0.5);
+    if (ending === 2 || ending === 3) put(FAILING[prng.below(FAILING.length)] as FaultName, 0.6);
+    if (ending === 4) put("lying-flush", 0.3);
+    if (prng.below(6) === 0) for (let index = 0; index < 8; index++) put("fill");
     list.push({
       seed: prng.u32(),
       checkpointSeconds: CHECKPOINT_SECONDS[prng.below(4)] as number,
