@@ -449,8 +449,9 @@ export function* readCommit(
   buffer: number,
 ): Task<CommitFound | null> {
   // A commit that did not fit before the end of the area was written at its start.
-  const candidates = position.block === 0 ? [0] : [position.block, 0];
-  for (const block of candidates) {
+  const places = position.block === 0 ? [0] : [position.block, 0];
+  // A read may have brought something else: what would end the journal here is looked at twice.
+  for (const block of [...places, ...places]) {
     const byteLength = yield* readCommitHeader(core, pool, area, position, block, buffer);
     if (byteLength === 0) continue;
     const blockCount = roundUp(byteLength, BLOCK_BYTES) / BLOCK_BYTES;
@@ -459,6 +460,8 @@ export function* readCommit(
       const status = yield (resume) =>
         pool.read(0, area.start + block, buffer, blockCount * BLOCK_BYTES, resume);
       if (status < 0) throwUnreadable(block, status);
+      // Another read, perhaps of another commit.
+      if (lengthOfFitting(core, area, position, buffer) !== byteLength) continue;
     }
     const bad = core.exports.xxh3_64_verify_units(
       buffer + COMMIT_CHECKED_FROM,
@@ -533,6 +536,15 @@ function* readCommitHeader(
 ): Task<number> {
   const status = yield (resume) => pool.read(0, area.start + block, buffer, BLOCK_BYTES, resume);
   if (status < 0) throwUnreadable(block, status);
+  return lengthOfFitting(core, area, position, buffer);
+}
+
+function lengthOfFitting(
+  core: Core,
+  area: { poolUuid: Uint8Array },
+  position: JournalPosition,
+  buffer: number,
+): number {
   const view = core.view;
   if (view.getUint32(buffer + COMMIT_MAGIC_AT, true) !== COMMIT_MAGIC) return 0;
   if (view.getUint32(buffer + COMMIT_VERSION, true) !== 1) return 0;

@@ -88,6 +88,7 @@ export function* recover(
   let commits = 0;
   let position = begin;
   let problem: string | null = null;
+  let marked = 0;
   try {
     for (const pass of ["mark", "apply"] as const) {
       position = begin;
@@ -120,7 +121,12 @@ export function* recover(
         }
         position = commit.next;
       }
-      if (pass === "apply") break;
+      if (pass === "apply") {
+        // Nothing has been written yet: another attempt may read the same twice.
+        if (position.sequence !== marked) throw new Error("the journal does not read the same twice");
+        break;
+      }
+      marked = position.sequence;
       if (yield* hasSuccessor(store.core, store.pool, area, position, store.journalMemory))
         problem = "was durable and is damaged";
       if (problem !== null) reportDamage(store, area.start, position, problem, upToDamage);
