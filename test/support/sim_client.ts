@@ -42,6 +42,8 @@ import { isFault, type Step } from "./sim_plan.ts";
 const FILE_BYTES_MAX = 512 << 10;
 /** What fills a volume: kept space, behind all that files hold. */
 const FILL_BYTES = 6 << 20;
+/** With more than this available nothing may be refused for want of space: no operation asks for more at once. */
+const FULL_BELOW_BYTES = FILL_BYTES;
 
 type CopyWatcher = (range: CopiedRange, copied: number, bytes: Uint8Array | null) => void;
 
@@ -204,7 +206,7 @@ export class Client {
 
   #isExcused(result: number): boolean {
     const stage = this.#stage;
-    if (result === -ENOSPC && stage.volume.status().availableBytes < 3 * FILL_BYTES) {
+    if (result === -ENOSPC && stage.volume.status().availableBytes < FULL_BELOW_BYTES) {
       stage.isFull = true;
       return true;
     }

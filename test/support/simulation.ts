@@ -34,7 +34,13 @@ const HASHED_CHARS = 1 << 16;
 const TRACE_LINES_SHOWN = 60;
 const SOURCE = new Uint8Array(70_000);
 new Prng(2).bytes(SOURCE);
-const { journalStart, journalBlocks } = geometryFor(64 << 20);
+const { journalStart, journalBlocks, ringStarts, blockCount } = geometryFor(64 << 20);
+/** What a mount reads first: of each in turn, one read of a recovery brings something else. */
+const STRAYS = [
+  { name: "ring 0", from: ringStarts[0], to: journalStart },
+  { name: "journal", from: journalStart, to: journalStart + journalBlocks },
+  { name: "ring 1", from: ringStarts[1], to: blockCount },
+] as const;
 
 export interface RunOptions {
   /** Ends after so many cuts have been checked. */
@@ -366,8 +372,8 @@ class Simulation {
       });
     }
     this.#cuts += 1;
-    if (faults.lied || faults.dataHit || faults.journalHit || isJournalUnreadable(excuses))
-      return null;
+    // A journal that was cut short is repaired by the mount: what came back is to be kept from then on.
+    if (faults.lied || faults.dataHit || isJournalUnreadable(excuses)) return null;
     return { image, damaged: excuses.damaged, badRanges: excuses.badRanges };
   }
 
@@ -401,6 +407,7 @@ class Simulation {
     const { rescue } = getMachines();
     const { excuses } = cut;
     const prng = new Prng(this.#plan.seed ^ (cut.number * 0x9e37));
+    const strayPrng = new Prng(this.#plan.seed + cut.number);
     const nestedImages: SparseBytes[] = [];
     const isWhole = excuses.damaged.size === 0 && !excuses.lied;
     const nests = cut.number % 8 === 0 && isWhole;
@@ -423,6 +430,17 @@ class Simulation {
         return undefined;
       };
     }
+    const stray =
+      isWhole && cut.number % 16 === 5 ? STRAYS[(cut.number >> 4) % STRAYS.length] : undefined;
+    let hasStrayed = false;
+    if (stray !== undefined) {
+      session.device.onRead = (offsetBytes, byteLength) => {
+        const block = offsetBytes / 4096;
+        if (hasStrayed || block < stray.from || block >= stray.to) return undefined;
+        hasStrayed = true;
+        return strayPrng.below((session.device.sizeBytes - byteLength) / 4096) * 4096;
+      };
+    }
     let volume: Volume;
     try {
       volume = session.run(mountVolume(session.environment, [session.device], MOUNT));
@@ -431,6 +449,8 @@ class Simulation {
       return "refused";
     }
     session.device.onEvent = null;
+    session.device.onRead = null;
+    if (hasStrayed) add(this.#coverage.outcomes, `misdirected-read of ${stray?.name}`, 1);
     this.#replayed += volume.status().journal.replayedTransactions;
     const calls = new Calls(session.core, volume.fs);
     const dump = session.run(calls.dump(!isWhole));
