@@ -4,7 +4,8 @@
  *
  * - metadata (superblocks, pages, bitmaps), damaged in any number of places but in one copy of each: nothing is lost;
  * - data damaged at rest, lost, torn or misdirected: EIO for the damaged blocks, and for no other; never a wrong byte;
- * - a read that brings something else once: nothing is lost, data and metadata are read again or from the other copy;
+ * - a read that brings something else once: nothing is lost, data, metadata and journal are read again or from the other
+ *   copy; superblocks and journal are read only by mounts, so some recoveries meet one (simulation.ts);
  * - a journal that is damaged after it was written, with whole commits behind the damage, refuses the mount, and so does one
  *   that cannot be read. Damage to its last commit makes it shorter (DESIGN §11: a torn commit and a rotten one look the
  *   same): the volume comes back as it was at some moment since its last checkpoint, so what had been fsynced since may be
