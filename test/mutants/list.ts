@@ -45,6 +45,30 @@ export const MUTANTS: readonly Mutant[] = [
     tests: CRASH,
   },
   {
+    name: "what is logged again is committed after the superblock",
+    file: "host/store/checkpoint.ts",
+    find: `  if (relogged) {
+    const`,
+    replace: `  if (relogged) yield* writeSuperblock(core, store.pool, superblock, store.blockBuffer);
+  if (relogged) {
+    const`,
+    tests: CRASH,
+  },
+  {
+    name: "a checkpoint goes on although a page could not be written",
+    file: "host/store/page_store.ts",
+    find: `    if (failed < 0) throw new FsError(EIO, "page/write"`,
+    replace: `    if (failed > 0) throw new FsError(EIO, "page/write"`,
+    tests: ["crash/durability", ...CRASH],
+  },
+  {
+    name: "a checkpoint writes one ring of superblocks only",
+    file: "host/pool/superblock_set.ts",
+    find: `    superblock.geometry.ringStarts.map(`,
+    replace: `    superblock.geometry.ringStarts.slice(0, 1).map(`,
+    tests: ["unit/inspect", "unit/fsck", ...CRASH],
+  },
+  {
     name: "data that the journal alone holds is not logged again by a checkpoint",
     file: "host/store/checkpoint.ts",
     find: "  if (relogged) {",
@@ -66,6 +90,45 @@ export const MUTANTS: readonly Mutant[] = [
     tests: CRASH,
   },
   {
+    name: "a commit does not wait for the one before it: their writes may change places",
+    file: "host/journal/journal.ts",
+    find: `!this.#sealRequested || this.#inFlight || this.#inTransaction`,
+    replace: `!this.#sealRequested || this.#inTransaction`,
+    tests: ["unit/journal", ...CRASH],
+  },
+  {
+    name: "a commit is written before the flush of what it points to",
+    file: "host/journal/journal.ts",
+    find: `    if (preFlush) {
+      const status = yield this.#pool.flush();
+      if (status < 0) return status;
+    }
+    return yield (resume) =>
+      this.#pool.writeDurable(0, this.#start + block, half, blockCount * BLOCK_BYTES, resume);`,
+    replace: `    const written = yield (resume) =>
+      this.#pool.writeDurable(0, this.#start + block, half, blockCount * BLOCK_BYTES, resume);
+    if (written < 0 || !preFlush) return written;
+    return yield this.#pool.flush();`,
+    tests: ["unit/journal", ...CRASH],
+  },
+  {
+    name: "a commit goes on when the flush before it has failed",
+    file: "host/journal/journal.ts",
+    find: `      const status = yield this.#pool.flush();
+      if (status < 0) return status;`,
+    replace: `      yield this.#pool.flush();`,
+    tests: ["unit/journal", "crash/durability", ...CRASH],
+  },
+  {
+    name: "who waits for a commit is not told that it failed",
+    file: "host/journal/journal.ts",
+    find: `      for (const done of waiters) done(result);
+      if (result < 0) {`,
+    replace: `      for (const done of waiters) done(0);
+      if (result < 0) {`,
+    tests: ["unit/journal", "crash/durability", ...CRASH],
+  },
+  {
     name: "the journal may overtake its own head",
     file: "host/journal/journal.ts",
     find: "this.#head > this.#blocks - kept) {",
@@ -78,6 +141,29 @@ export const MUTANTS: readonly Mutant[] = [
     find: "    this.#files.log(file, file.unlogged);\n",
     replace: "",
     tests: CRASH,
+  },
+  {
+    name: "fsync keeps an error of write-back to itself",
+    file: "host/fs/file_sync.ts",
+    find: `        this.#files.settle(file);
+        return error;`,
+    replace: `        this.#files.settle(file);
+        return Math.max(0, error);`,
+    tests: ["unit/file_data", "crash/durability", ...CRASH],
+  },
+  {
+    name: "sync keeps errors of write-back to itself",
+    file: "host/fs/file_sync.ts",
+    find: `    return status < 0 ? status : failed;`,
+    replace: `    return status < 0 ? status : Math.max(0, failed);`,
+    tests: ["unit/file_data", "crash/durability", ...CRASH],
+  },
+  {
+    name: "fsync drops an error before anybody has heard of it",
+    file: "host/fs/writeback.ts",
+    find: `    file.error = status === -ENOSPC ? status : -EIO;`,
+    replace: `    file.error = 0 * status * -ENOSPC;`,
+    tests: ["unit/file_data", "crash/durability", ...CRASH],
   },
   {
     name: "a write of data that failed counts as done",
@@ -170,6 +256,13 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "      if (sequence >= firstTransaction - 1) {",
     tests: CRASH,
   },
+  {
+    name: "of two superblocks the older one is taken",
+    file: "host/pool/superblock_set.ts",
+    find: `report.superblock.sequence > newest.sequence`,
+    replace: `report.superblock.sequence < newest.sequence`,
+    tests: ["unit/inspect", ...CRASH],
+  },
   // --- checksums and copies ---
   {
     name: "pages are not verified",
@@ -185,6 +278,22 @@ export const MUTANTS: readonly Mutant[] = [
     replace:
       "    for (let copy = 0; copy < 1; copy++) {\n      const low = view.getUint32(copy * 8, true);",
     tests: ["e2e/bitflip", "unit/fsck"],
+  },
+  {
+    name: "superblocks are not verified",
+    file: "host/pool/superblock_set.ts",
+    find: `  if (bad >= 0) return "checksum mismatch";`,
+    replace: `  if (bad >= 1) return "checksum mismatch";`,
+    tests: ["unit/inspect", "unit/fsck", "e2e/bitflip"],
+  },
+  {
+    name: "bitmaps are not verified",
+    file: "host/store/space.ts",
+    find: `          this.#checksums + region * 8,
+        ) >= 0;`,
+    replace: `          this.#checksums + region * 8,
+        ) >= 1;`,
+    tests: ["crash/durability", "e2e/bitflip"],
   },
   {
     name: "bad copies of pages are not healed",
@@ -223,6 +332,34 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ["unit/clone", ...CRASH],
   },
   {
+    name: "a clone is not counted",
+    file: "host/fs/extent_map.ts",
+    find: `    this.shared.add(extent.start + (from - extent.fileBlock), to - from);`,
+    replace: `    void this.shared;`,
+    tests: ["unit/clone"],
+  },
+  {
+    name: "a clone does not tell its source that it shares",
+    file: "host/fs/file_clone.ts",
+    find: `    this.#store.put(from, ITEM_INODE, 0, this.#source, INODE_BYTES);`,
+    replace: `    void INODE_BYTES;`,
+    tests: ["unit/clone", ...CRASH],
+  },
+  {
+    name: "the lock is on another inode: a clone waits for its source, and its target is being written",
+    file: "host/fs/file_clone.ts",
+    find: `    if (target.inFlight > 0) throw`,
+    replace: `    if ((this.#files.get(from)?.inFlight ?? 0) > 0) throw`,
+    tests: ["unit/clone", ...CRASH],
+  },
+  {
+    name: "blocks of two files are freed with the first",
+    file: "host/fs/shared_runs.ts",
+    find: `push(from, to, run.references + change);`,
+    replace: `push(from, to, run.references + 2 * Math.min(change, 0) + Math.max(change, 0));`,
+    tests: ["unit/clone"],
+  },
+  {
     name: "what is left of an extent begins a block too early on disk",
     file: "host/fs/extent_map.ts",
     find: "    this.#setAddress(extent.start + (from - extent.fileBlock));",
@@ -234,6 +371,33 @@ export const MUTANTS: readonly Mutant[] = [
     file: "host/fs/extent_map.ts",
     find: "      if (cutTo < end) this.#putPart(ino, extent, cutTo, end);",
     replace: "      if (cutTo < end - 1) this.#putPart(ino, extent, cutTo, end);",
+    tests: CRASH,
+  },
+  {
+    name: "what is left of an extent has the checksums of the block before",
+    file: "host/fs/extent_map.ts",
+    find: `    const checksums = this.#old + header + (from - extent.fileBlock) * 8;`,
+    replace: `    const checksums = this.#old + header + Math.max(0, from - extent.fileBlock - 1) * 8;`,
+    tests: ["unit/clone", ...CRASH],
+  },
+  {
+    name: "freed blocks are used again before the checkpoint that frees them",
+    file: "host/store/space.ts",
+    find: `    for (const image of images) encode(image);
+    return images;`,
+    replace: `    for (const image of images) encode(image);
+    for (let i = 0; i < this.#closing.length; i += 2)
+      this.#giveBack(this.#closing[i] as number, this.#closing[i + 1] as number);
+    this.#closing = [];
+    this.#closingBlocks = 0;
+    return images;`,
+    tests: [...CRASH, "crash/planted"],
+  },
+  {
+    name: "a bitmap is written over the one that the last checkpoint has",
+    file: "host/store/space.ts",
+    find: `: 1 - (this.#slot[region] as number),`,
+    replace: `: (this.#slot[region] as number),`,
     tests: CRASH,
   },
   {
@@ -271,6 +435,15 @@ export const MUTANTS: readonly Mutant[] = [
     find: "exports.dirty_complete(this.#pool.dirtyBase, file.map, piece.fileBlock, piece.count);",
     replace: "void exports;",
     tests: ["library/random", "unit/file_data", "library/pressure", "posix/posix"],
+  },
+  {
+    name: "a read is served what is on disk, although newer data is buffered",
+    file: "host/fs/reader.ts",
+    find: `      if (file !== undefined) {
+        const found`,
+    replace: `      if (file !== undefined && first > last) {
+        const found`,
+    tests: ["library/random"],
   },
   {
     name: "a write behind a small file loses its beginning",
@@ -387,35 +560,56 @@ export const MUTANTS: readonly Mutant[] = [
     file: "host/store/page_store.ts",
     find: "    exports.cache_rekey(this.cache, frame, low, high);\n",
     replace: "    void low;\n",
-    tests: ["property/tree", "property/fsck_clean", ...CRASH, "library/pressure"],
+    tests: ["property/tree_store", "property/fsck_clean", ...CRASH, "library/pressure"],
   },
   {
     name: "a page may be evicted before it has been written",
     file: "host/store/page_store.ts",
     find: "    core.exports.cache_set_flags(this.cache, frame, FLAG_DIRTY, 0);\n    const view",
     replace: "    const view",
-    tests: ["property/tree", "library/pressure", ...CRASH],
+    tests: ["property/tree_store", "library/pressure", ...CRASH],
   },
   {
     name: "a split puts its pointer one slot too far to the left",
     file: "host/store/tree.ts",
     find: "this.#insertChild(parent, this.#slotAt(level - 1) + 1);",
     replace: "this.#insertChild(parent, this.#slotAt(level - 1));",
-    tests: ["property/tree"],
+    tests: ["property/tree_store"],
   },
   {
     name: "an interior page splits before the child that is wanted",
     file: "host/store/tree.ts",
     find: "this.#slotAt(level) + (levelOfPage > 0 ? 1 : 0));",
     replace: "this.#slotAt(level));",
-    tests: ["property/tree"],
+    tests: ["property/tree_store"],
   },
   {
     name: "a page that another transaction wrote is changed in place",
     file: "host/store/tree.ts",
     find: "    if (!this.#pages.isOpen(this.#pages.frameAddress(left))) {",
     replace: "    if (left < 0) {",
-    tests: ["property/tree", ...CRASH],
+    tests: ["property/tree_store", ...CRASH],
+  },
+  {
+    name: "a page that was copied gives one of its places back only",
+    file: "host/store/page_store.ts",
+    find: `    for (const block of oldBlocks) this.#space.free(block, PAGE_BLOCKS);`,
+    replace: `    this.#space.free(oldBlocks[0] as number, PAGE_BLOCKS);`,
+    tests: ["property/tree_store", "property/fsck_clean"],
+  },
+  {
+    name: "a merge drops the pointer to the page that is kept",
+    file: "host/store/tree.ts",
+    find: `    exports.page_remove(parent, rightSlot);`,
+    replace: `    exports.page_remove(parent, leftSlot);`,
+    tests: ["property/tree_store"],
+  },
+  {
+    name: "a page that was merged away keeps its space",
+    file: "host/store/tree.ts",
+    find: `    this.#pages.release(right, rightPointer);`,
+    replace: `    void rightPointer;`,
+    tests: ["property/tree_store"],
   },
   // --- quotas ---
   {
@@ -439,6 +633,50 @@ export const MUTANTS: readonly Mutant[] = [
     file: "host/fuse/handlers_names.ts",
     find: "if (nodeid !== FUSE_ROOT_ID && count > 0) d.forget(nodeid, count);",
     replace: "if (nodeid !== FUSE_ROOT_ID && count > 0) d.forget(nodeid, 1);",
-    tests: ["e2e/fuse_session", "posix/posix"],
+    tests: ["unit/fuse_protocol", "e2e/fuse_session", "posix/posix"],
+  },
+  {
+    name: "FORGET gives one reference too few back",
+    file: "host/fuse/handlers_names.ts",
+    find: `count > 0) d.forget(nodeid, count);`,
+    replace: `count > 0) d.forget(nodeid, count - 1);`,
+    tests: ["unit/fuse_protocol", "e2e/fuse_session", "posix/posix"],
+  },
+  {
+    name: "FORGET gives one reference too many back",
+    file: "host/fs/reference_table.ts",
+    find: `(this.#counts[at] as number) - count);`,
+    replace: `(this.#counts[at] as number) - count - 1);`,
+    tests: [...NAMES, "posix/posix"],
+  },
+  {
+    name: "the last of a batch of FORGETs is left out",
+    file: "host/fuse/handlers_names.ts",
+    find: `  for (let index = 0; index < count; index += 1, at`,
+    replace: `  for (let index = 1; index < count; index += 1, at`,
+    tests: ["unit/fuse_protocol", "e2e/fuse_session", "posix/posix"],
+  },
+  {
+    name: "a batch of FORGETs that had to wait gives references back twice",
+    file: "host/fuse/handlers_names.ts",
+    find: `    request.setU64(at + 8, 0);
+`,
+    replace: ``,
+    tests: ["unit/fuse_protocol"],
+  },
+  {
+    name: "the kernel's cache goes on serving what a direct write has replaced",
+    file: "host/fuse/cached_reads.ts",
+    find: `    if (isDirect(flags)) return;`,
+    replace: `    if (!isDirect(flags)) return;`,
+    tests: ["unit/fuse_protocol"],
+  },
+  {
+    name: "a name that is given to the kernel is not counted",
+    file: "host/fuse/dispatch.ts",
+    find: `    this.#remember(this.attributes.ino);
+`,
+    replace: ``,
+    tests: ["unit/fuse_protocol"],
   },
 ];

@@ -22,6 +22,9 @@ import { fileURLToPath } from "node:url";
 import { MUTANTS, type Mutant } from "./list.ts";
 
 const TEST_SECONDS_MAX = 600;
+/** A bug may make a test wait for ever: it has this time, and several times what it takes without a bug. */
+const HANG_SECONDS = 60;
+const HANG_FACTOR = 6;
 const top = topDirectory(dirname(fileURLToPath(import.meta.url)));
 
 function topDirectory(folder: string): string {
@@ -37,34 +40,67 @@ function copyProject(): string {
   return copy;
 }
 
-function build(copy: string): void {
-  // What the mutation leaves unused is no matter here.
+/** Translates one file alone: each file is by itself, and what the mutation leaves unused is no matter here. */
+function build(copy: string, file: string): void {
+  const options = { noResolve: true, noCheck: true, types: [], rootDir: "." };
+  const config = {
+    extends: "./tsconfig.json",
+    files: [file],
+    include: [],
+    compilerOptions: options,
+  };
+  writeFileSync(join(copy, "tsconfig.mutant.json"), JSON.stringify(config));
   const compiler = join(copy, "node_modules/.bin/tsc");
-  spawnSync(compiler, ["-p", "tsconfig.json", "--noCheck"], { cwd: copy, stdio: "ignore" });
+  spawnSync(compiler, ["-p", "tsconfig.mutant.json"], { cwd: copy, stdio: "ignore" });
 }
 
-function passes(test: string, copy: string): boolean {
+function passes(test: string, copy: string, secondsMax: number): boolean {
   const { status } = spawnSync(process.execPath, [join("build/test", `${test}.test.js`)], {
     cwd: copy,
     stdio: "ignore",
-    timeout: TEST_SECONDS_MAX * 1000,
+    timeout: secondsMax * 1000,
     killSignal: "SIGKILL",
-    env: { ...process.env, TAP_BAIL: "1" },
+    env: { ...process.env, TAP_BAIL: "1", TAP_TIMEOUT: String(TEST_SECONDS_MAX) },
   });
   return status === 0;
 }
 
-/** @throws {Error} When a test fails without a bug: then it says nothing. */
-function checkSound(mutants: readonly Mutant[], copy: string): void {
+/**
+ * @returns For how many seconds each test may run.
+ * @throws {Error} When a test fails without a bug: then it says nothing.
+ */
+function checkSound(mutants: readonly Mutant[], copy: string): Map<string, number> {
+  const limits = new Map<string, number>();
   for (const test of new Set(mutants.flatMap(({ tests }) => tests))) {
-    if (!passes(test, copy)) throw new Error(`${test} fails, although nothing was planted`);
-    process.stderr.write(`${test} passes as it is\n`);
+    const startMs = performance.now();
+    if (!passes(test, copy, TEST_SECONDS_MAX))
+      throw new Error(`${test} fails, although nothing was planted`);
+    const seconds = (performance.now() - startMs) / 1000;
+    limits.set(test, Math.ceil(Math.min(TEST_SECONDS_MAX, HANG_SECONDS + HANG_FACTOR * seconds)));
+    process.stderr.write(`${test} passes as it is, ${Math.round(seconds)} s\n`);
   }
+  return limits;
 }
 
-/** @returns The test that failed, or null when all passed. */
-function catcherOf(mutant: Mutant, copy: string): string | null {
-  return mutant.tests.find((test) => !passes(test, copy)) ?? null;
+/**
+ * @returns The test that failed, or null when all passed.
+ * @throws {Error} When the bug did not get into what is run.
+ */
+function catcherOf(mutant: Mutant, copy: string, limits: Map<string, number>): string | null {
+  const path = join(copy, mutant.file);
+  const builtPath = join(copy, "build", mutant.file.replace(/\.ts$/, ".js"));
+  const source = readFileSync(path, "utf8");
+  const built = readFileSync(builtPath, "utf8");
+  writeFileSync(path, plant(mutant, source));
+  try {
+    build(copy, mutant.file);
+    if (readFileSync(builtPath, "utf8") === built)
+      throw new Error(`"${mutant.name}": it cannot be built, or does nothing`);
+    return mutant.tests.find((test) => !passes(test, copy, limits.get(test) as number)) ?? null;
+  } finally {
+    writeFileSync(path, source);
+    writeFileSync(builtPath, built);
+  }
 }
 
 /** @throws {Error} When the text is not there, or more than once. */
@@ -81,17 +117,12 @@ function main(words: readonly string[]): number {
   const copy = copyProject();
   const survivors: string[] = [];
   try {
-    checkSound(chosen, copy);
+    const limits = checkSound(chosen, copy);
     const startMs = performance.now();
     for (const [index, mutant] of chosen.entries()) {
-      const path = join(copy, mutant.file);
-      const source = readFileSync(path, "utf8");
-      writeFileSync(path, plant(mutant, source));
-      build(copy);
       const beganMs = performance.now();
-      const catcher = catcherOf(mutant, copy);
+      const catcher = catcherOf(mutant, copy, limits);
       const nowMs = performance.now();
-      writeFileSync(path, source);
       if (catcher === null) survivors.push(mutant.name);
       const seconds = Math.round((nowMs - beganMs) / 1000);
       const left = ((nowMs - startMs) / (index + 1)) * (chosen.length - index - 1);

@@ -1,6 +1,8 @@
 /** The data half of the file system where writes, write-back and fsync cross. */
 import t from "tap";
+import { ENOSPC } from "../../host/base/errno.ts";
 import { ROOT_INO } from "../../host/fs/file_system.ts";
+import { Space } from "../../host/store/space.ts";
 import { MemoryEngine } from "../support/memory_engine.ts";
 import { bytesOf, create, mount } from "../support/sample_volume.ts";
 
@@ -60,4 +62,36 @@ t.test("fsyncs of single blocks while earlier ones are written back", async (t) 
     "each fsync is a commit",
   );
   t.ok(isSame(read(ino, expected.length), expected));
+});
+
+t.test("who syncs hears of data that found no place, once, and may try again", async (t) => {
+  const { engine, calls, read } = volume();
+  const ino = calls.file(ROOT_INO, "homeless");
+  const expected = bytesOf(MIB, 5);
+  const sync = (start: (done: (status: number) => void) => void): number => {
+    let status = 1;
+    start((result) => {
+      status = result;
+    });
+    engine.drain();
+    return status;
+  };
+  const { allocateData } = Space.prototype;
+  for (const isAll of [false, true]) {
+    const start = (done: (status: number) => void): void => {
+      if (isAll) calls.fs.sync(done);
+      else calls.fs.fsync(ino, false, done);
+    };
+    calls.write(ino, 0, expected);
+    Space.prototype.allocateData = () => -ENOSPC;
+    try {
+      t.equal(sync(start), -ENOSPC);
+    } finally {
+      Space.prototype.allocateData = allocateData;
+    }
+    calls.write(ino, 0, expected);
+    if (isAll) sync((done) => calls.fs.fsync(ino, false, done));
+    t.equal(sync(start), 0);
+    t.ok(isSame(read(ino, expected.length), expected));
+  }
 });

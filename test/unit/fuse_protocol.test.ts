@@ -324,6 +324,13 @@ t.test("dispatch: entries are counted once each, and taken back with a reply tha
   t.equal(run(abi.FUSE_FORGET, 5, 1, 0), NO_REPLY);
   t.equal(run(abi.FUSE_BATCH_FORGET, 0, 2, 0, 6, 0, 1, 0, 7, 0, 1, 0), NO_REPLY);
   t.equal(fs.references, 37);
+  for (let count = 0; count < 4; count += 1) t.equal(run(abi.FUSE_LOOKUP, 1, "file8\0"), 128);
+  const ino = Number(out(0));
+  t.equal(fs.references, 41);
+  t.equal(run(abi.FUSE_FORGET, ino, 3, 0), NO_REPLY);
+  t.equal(fs.references, 38);
+  t.equal(run(abi.FUSE_BATCH_FORGET, 0, 1, 0, ino, 0, 2, 0), NO_REPLY);
+  t.equal(fs.references, 36, "the one that came with the name, too");
   t.equal(fs.accountingErrors, 0);
   t.end();
 });

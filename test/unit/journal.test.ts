@@ -1,5 +1,6 @@
 /** The journal as a ring: it never runs over what no checkpoint contains, and is read back across its end. */
 import t from "tap";
+import { EIO } from "../../host/base/errno.ts";
 import { Layout } from "../../host/core/layout.ts";
 import type { Done } from "../../host/device/device.ts";
 import { ENTRY_ALLOCATE } from "../../host/format/journal_record.ts";
@@ -149,4 +150,57 @@ t.test("a commit with extents is written after a flush of what they point to", a
   ring.engine.drain();
   t.equal(status, 0);
   t.same(events, ["flush", "commit"]);
+});
+
+t.test("when the flush before a commit fails nothing is written, and all are told", async (t) => {
+  const ring = new Ring();
+  let written = 0;
+  ring.pool.flush = () => (resume) => resume(-EIO);
+  ring.pool.writeDurable = (...words) => {
+    written++;
+    words[4](0);
+  };
+  ring.pool.write(0, 4000, ring.data, BLOCK, () => {});
+  ring.engine.drain();
+  ring.journal.beginTransaction();
+  ring.journal.appendRange(ENTRY_ALLOCATE, 0, 4000, 1);
+  ring.journal.endTransaction(1);
+  const told: number[] = [];
+  for (let waiter = 0; waiter < 2; waiter++) ring.journal.commit((status) => told.push(status));
+  ring.engine.drain();
+  t.same(told, [-EIO, -EIO]);
+  t.equal(written, 0);
+  t.equal(ring.journal.failed, -EIO);
+});
+
+t.test("one commit is written at a time; when it fails, so do those behind it", async (t) => {
+  for (const outcome of [0, -EIO]) {
+    const ring = new Ring();
+    const writes: Done[] = [];
+    ring.pool.writeDurable = (...words) => {
+      writes.push(words[4]);
+    };
+    const told: string[] = [];
+    for (const name of ["first", "second"]) {
+      ring.journal.beginTransaction();
+      ring.journal.appendData(7, 0, BLOCK, 0, 0, ring.data, BLOCK);
+      ring.journal.endTransaction(++ring.transaction);
+      ring.journal.commit((status) => told.push(`${name} ${status}`));
+      ring.engine.drain();
+    }
+    t.equal(writes.length, 1, "the second waits for the first");
+    t.same(told, []);
+    writes[0]?.(outcome);
+    ring.engine.drain();
+    if (outcome < 0) {
+      t.same(told, [`first ${outcome}`, `second ${outcome}`]);
+      t.equal(ring.commit(), outcome, "and so does what comes later");
+      t.equal(writes.length, 1);
+      continue;
+    }
+    t.same(told, ["first 0"]);
+    writes[1]?.(0);
+    ring.engine.drain();
+    t.same(told, ["first 0", "second 0"]);
+  }
 });
