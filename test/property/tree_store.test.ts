@@ -30,30 +30,55 @@ import { Tree } from "../../host/store/tree.ts";
 const seed = Number(process.env["SEED"] ?? 4711);
 t.comment(`SEED=${seed}`);
 
-const FRAMES = 3000;
+const FRAMES = 4000;
 const TYPES = 3;
 /** Of a leaf's items: four or five fill it. */
 const LARGE_BYTES = 3200;
 const HEADER_BYTES = 64;
 
-/** Addresses for pages; what is freed twice, or was never taken, is noticed. */
+/**
+ * Addresses for pages; what is freed twice, or was never taken, is noticed. As on disk, what a checkpoint knew is used again
+ * after the next one only, and then soon.
+ */
 class PageAddresses {
   readonly taken = new Set<number>();
+  readonly #again: number[] = [];
+  #pending: number[] = [];
+  #closing: number[] = [];
   #next = PAGE_BLOCKS;
+  reused = 0;
 
   takePage(): number {
-    const block = this.#next;
-    this.#next += PAGE_BLOCKS;
+    const old = this.#again.shift();
+    if (old !== undefined) this.reused++;
+    const block = old ?? this.#next;
+    if (old === undefined) this.#next += PAGE_BLOCKS;
     this.taken.add(block);
     return block;
   }
 
   returnPage(_copy: number, block: number): void {
-    if (!this.taken.delete(block)) throw new Error(`block ${block} is given back twice`);
+    this.#drop(block);
+    this.#again.push(block);
   }
 
   free(block: number, _count: number): void {
-    this.returnPage(0, block);
+    this.#drop(block);
+    this.#pending.push(block);
+  }
+
+  closeGeneration(): void {
+    this.#closing = this.#pending;
+    this.#pending = [];
+  }
+
+  commitGeneration(): void {
+    this.#again.push(...this.#closing);
+    this.#closing = [];
+  }
+
+  #drop(block: number): void {
+    if (!this.taken.delete(block)) throw new Error(`block ${block} is given back twice`);
   }
 }
 
@@ -105,12 +130,15 @@ class Subject {
     this.tree.remove(...key);
   }
 
-  /** All pages are written, and immutable from now on. */
-  checkpoint(): void {
+  /** All pages are immutable from now on; while they are written, changes go on. */
+  checkpoint(meanwhile: () => void = () => {}): void {
     const sealed: SealedPage[] = [];
+    this.space.closeGeneration();
     this.pages.seal(this.tree.root, sealed);
     this.pages.generation++;
+    meanwhile();
     this.pages.markClean(sealed);
+    this.space.commitGeneration();
   }
 
   /** @throws {Error} What is wrong with the tree. */
@@ -255,14 +283,21 @@ t.test(
       [1500, 50],
       [9000, 85],
     ] as const) {
-      for (let step = 0; step < steps; step++) {
+      const change = (step: number): void => {
         const key: PageKey = [random.below(1500), random.below(TYPES), random.below(2) * 2 ** 40];
         const known = [...(step % 16 === 0 ? subject.model.values() : [])];
         if (random.below(100) >= removes)
           subject.put(key, random.below(4) === 0 ? 1 + random.below(200) : LARGE_BYTES, step);
         else subject.remove(known[random.below(known.length)]?.key ?? key);
         deepest = Math.max(deepest, subject.levels);
-        if (random.below(400) === 0) subject.checkpoint();
+      };
+      for (let step = 0; step < steps; step++) {
+        change(step);
+        if (random.below(300) === 0) {
+          subject.checkpoint(() => {
+            for (let count = 1; count < 12; count++) change(step + count);
+          });
+        }
         if (step % 500 === 0) subject.check();
       }
       subject.check();
@@ -271,6 +306,7 @@ t.test(
     subject.check();
     t.equal(deepest, 3);
     t.equal(subject.levels, 1);
+    t.ok(subject.space.reused > 100, "places were used again");
     t.equal(subject.space.taken.size, 2, "one page is left");
   },
 );
