@@ -272,6 +272,24 @@ t.test("tree: items in descending order leave pages half full at least", async (
 });
 
 t.test(
+  "tree: a leaf that merges with a page of the checkpoint before copies it first",
+  async (t) => {
+    for (const isLast of [true, false]) {
+      const subject = new Subject();
+      for (let i = 0; i < 40; i++) subject.put([i, 0, 0], LARGE_BYTES, i);
+      // Two of each leaf's four items are left: small enough to merge with, and too large to merge by themselves.
+      for (let i = 0; i < 40; i++) if (i % 4 >= 2) subject.remove([i, 0, 0]);
+      const { pages } = subject.check();
+      subject.checkpoint();
+      subject.remove([isLast ? 37 : 1, 0, 0]);
+      t.equal(subject.check().pages[0], (pages[0] as number) - 1, "it merged");
+      subject.checkpoint();
+      subject.check();
+    }
+  },
+);
+
+t.test(
   "tree: any order of puts and removes equals a map, from checkpoint to checkpoint",
   async (t) => {
     const random = new Prng(seed);

@@ -145,14 +145,15 @@ t.test("counting goes on beside changes, and after a crash", async (t) => {
   t.equal(volume.of("user", ALICE)?.isCounted, false, "it has just begun");
   // Those below where it has got to, those above, and new ones.
   calls.unlink(ROOT_INO, "file 3");
-  calls.unlink(ROOT_INO, "file 1499");
+  // More of these than new ones: what is wrong with the one must not make up for the other.
+  for (const above of [1496, 1497, 1498, 1499]) calls.unlink(ROOT_INO, `file ${above}`);
   volume.make(ALICE, "new");
   calls.sync();
   volume.crash();
   t.equal(volume.of("user", ALICE)?.isCounted, true);
-  t.same(volume.used("user", ALICE), [0, 1499]);
+  t.same(volume.used("user", ALICE), [0, 1496]);
   volume.crash();
-  t.same(volume.used("user", ALICE), [0, 1499], "and again");
+  t.same(volume.used("user", ALICE), [0, 1496], "and again");
 });
 
 t.test("what was counted since the checkpoint is counted by replay", async (t) => {
