@@ -293,7 +293,7 @@ export const MUTANTS: readonly Mutant[] = [
         ) >= 0;`,
     replace: `          this.#checksums + region * 8,
         ) >= 1;`,
-    tests: ["crash/durability", "e2e/bitflip"],
+    tests: ["unit/space"],
   },
   {
     name: "bad copies of pages are not healed",

@@ -65,42 +65,53 @@ function passes(test: string, copy: string, secondsMax: number): boolean {
   return status === 0;
 }
 
-/**
- * @returns For how many seconds each test may run.
- * @throws {Error} When a test fails without a bug: then it says nothing.
- */
-function checkSound(mutants: readonly Mutant[], copy: string): Map<string, number> {
-  const limits = new Map<string, number>();
-  for (const test of new Set(mutants.flatMap(({ tests }) => tests))) {
+/** For how many seconds a test may run; each is run without a bug before it is first used. */
+class Limits {
+  readonly #copy: string;
+  readonly #seconds = new Map<string, number>();
+
+  constructor(copy: string) {
+    this.#copy = copy;
+  }
+
+  /** @throws {Error} When the test fails without a bug: then it says nothing. */
+  of(test: string): number {
+    const known = this.#seconds.get(test);
+    if (known !== undefined) return known;
     const startMs = performance.now();
-    if (!passes(test, copy, TEST_SECONDS_MAX))
+    if (!passes(test, this.#copy, TEST_SECONDS_MAX))
       throw new Error(`${test} fails, although nothing was planted`);
     const seconds = (performance.now() - startMs) / 1000;
-    limits.set(test, Math.ceil(Math.min(TEST_SECONDS_MAX, HANG_SECONDS + HANG_FACTOR * seconds)));
     process.stderr.write(`${test} passes as it is, ${Math.round(seconds)} s\n`);
+    const limit = Math.ceil(Math.min(TEST_SECONDS_MAX, HANG_SECONDS + HANG_FACTOR * seconds));
+    this.#seconds.set(test, limit);
+    return limit;
   }
-  return limits;
 }
 
 /**
  * @returns The test that failed, or null when all passed.
  * @throws {Error} When the bug did not get into what is run.
  */
-function catcherOf(mutant: Mutant, copy: string, limits: Map<string, number>): string | null {
+function catcherOf(mutant: Mutant, copy: string, limits: Limits): string | null {
   const path = join(copy, mutant.file);
   const builtPath = join(copy, "build", mutant.file.replace(/\.ts$/, ".js"));
   const source = readFileSync(path, "utf8");
-  const built = readFileSync(builtPath, "utf8");
+  const sound = readFileSync(builtPath, "utf8");
   writeFileSync(path, plant(mutant, source));
-  try {
-    build(copy, mutant.file);
-    if (readFileSync(builtPath, "utf8") === built)
-      throw new Error(`"${mutant.name}": it cannot be built, or does nothing`);
-    return mutant.tests.find((test) => !passes(test, copy, limits.get(test) as number)) ?? null;
-  } finally {
-    writeFileSync(path, source);
-    writeFileSync(builtPath, built);
+  build(copy, mutant.file);
+  writeFileSync(path, source);
+  const planted = readFileSync(builtPath, "utf8");
+  writeFileSync(builtPath, sound);
+  if (planted === sound) throw new Error(`"${mutant.name}": it cannot be built, or does nothing`);
+  for (const test of mutant.tests) {
+    const limit = limits.of(test);
+    writeFileSync(builtPath, planted);
+    const isCaught = !passes(test, copy, limit);
+    writeFileSync(builtPath, sound);
+    if (isCaught) return test;
   }
+  return null;
 }
 
 /** @throws {Error} When the text is not there, or more than once. */
@@ -117,7 +128,7 @@ function main(words: readonly string[]): number {
   const copy = copyProject();
   const survivors: string[] = [];
   try {
-    const limits = checkSound(chosen, copy);
+    const limits = new Limits(copy);
     const startMs = performance.now();
     for (const [index, mutant] of chosen.entries()) {
       const beganMs = performance.now();
