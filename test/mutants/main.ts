@@ -9,6 +9,7 @@ import { spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -37,6 +38,7 @@ function copyProject(): string {
   for (const name of ["package.json", "tsconfig.json", "assembly", "host", "test", "build"])
     cpSync(join(top, name), join(copy, name), { recursive: true });
   symlinkSync(join(top, "node_modules"), join(copy, "node_modules"));
+  mkdirSync(join(copy, "tmp"));
   return copy;
 }
 
@@ -60,9 +62,26 @@ function passes(test: string, copy: string, secondsMax: number): boolean {
     stdio: "ignore",
     timeout: secondsMax * 1000,
     killSignal: "SIGKILL",
-    env: { ...process.env, TAP_BAIL: "1", TAP_TIMEOUT: String(TEST_SECONDS_MAX) },
+    env: {
+      ...process.env,
+      TAP_BAIL: "1",
+      TAP_TIMEOUT: String(TEST_SECONDS_MAX),
+      TMPDIR: join(copy, "tmp"),
+    },
   });
+  if (status !== 0) unmountAll(join(copy, "tmp"));
   return status === 0;
+}
+
+/** A test that ends at its first failure leaves behind what it mounted, and with it a daemon. */
+function unmountAll(folder: string): void {
+  const list = "/proc/self/mounts";
+  if (!existsSync(list)) return;
+  const points = readFileSync(list, "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "")
+    .filter((point) => point.startsWith(`${folder}/`));
+  for (const point of points.reverse()) spawnSync("umount", ["-l", point], { stdio: "ignore" });
 }
 
 /** For how many seconds a test may run; each is run without a bug before it is first used. */
