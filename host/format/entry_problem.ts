@@ -4,7 +4,7 @@
  */
 import { getU64 } from "../base/bytes.ts";
 import { BLOCK_BYTES, type Geometry } from "./geometry.ts";
-import { itemProblem, runProblem } from "./item_problem.ts";
+import { itemProblem, type NameHash, runProblem } from "./item_problem.ts";
 import {
   ENTRY_ALLOCATE,
   ENTRY_DATA,
@@ -18,7 +18,12 @@ import { VALUE_BYTES_MAX } from "./limits.ts";
 import { TREE_FS } from "./page_pointer.ts";
 
 /** What is wrong with the entry of a commit at an address, or null. */
-export function entryProblem(view: DataView, geometry: Geometry, at: number): string | null {
+export function entryProblem(
+  view: DataView,
+  nameHash: NameHash,
+  geometry: Geometry,
+  at: number,
+): string | null {
   const oid = getU64(view, at + 8);
   switch (view.getUint8(at)) {
     case ENTRY_PUT:
@@ -31,7 +36,7 @@ export function entryProblem(view: DataView, geometry: Geometry, at: number): st
       if (view.getUint8(at) === ENTRY_REMOVE) return null;
       if (byteLength > VALUE_BYTES_MAX) return "length";
       const value = at + ENTRY_ITEM_BYTES;
-      return itemProblem(view, geometry, TREE_FS, oid, type, offset, value, byteLength);
+      return itemProblem(view, nameHash, geometry, TREE_FS, oid, type, offset, value, byteLength);
     }
     case ENTRY_END:
       return oid < Number.MAX_SAFE_INTEGER ? null : "sequence";

@@ -13,6 +13,7 @@ import {
   DENTRY_NAME_LENGTH,
   dentriesProblem,
   dentryBytes,
+  dentryHash,
 } from "./dentry.ts";
 import {
   EXTENT_ADDRESSES,
@@ -73,9 +74,16 @@ const IS_TYPE: readonly boolean[] = Array.from({ length: 16 }, (_, type) =>
 const SLASH = 0x2f;
 const DOT = 0x2e;
 
-/** What is wrong with an item, or null. `view` is over the memory in which the value lies at an address. */
+/** The hash of the name at an address: the core's name_hash. */
+export type NameHash = (address: number, byteLength: number) => number;
+
+/**
+ * What is wrong with an item, or null. `view` is over the memory in which the value lies at an address, and `nameHash`
+ * reads the same memory.
+ */
 export function itemProblem(
   view: DataView,
+  nameHash: NameHash,
   geometry: Geometry,
   treeId: number,
   oid: number,
@@ -94,11 +102,14 @@ export function itemProblem(
       return inodeProblem(view, oid, offset, value, byteLength);
     case ITEM_DENTRY:
       if (!(offset > 0 && offset < DENTRY_HASH_SPAN)) return "key";
-      return dentriesProblem(view, value, byteLength) ?? namesProblem(view, value, byteLength);
+      return (
+        dentriesProblem(view, value, byteLength) ??
+        namesProblem(view, nameHash, offset, value, byteLength)
+      );
     case ITEM_EXTENT:
       return extentPlaceProblem(view, geometry, offset, value, byteLength);
     case ITEM_XATTR:
-      return xattrProblem(view, offset, value, byteLength);
+      return xattrProblem(view, nameHash, offset, value, byteLength);
     case ITEM_XATTR_DATA:
       if (offset >= XATTR_HASH_SPAN * 64) return "key";
       return byteLength > 0 && byteLength <= XATTR_CHUNK_BYTES ? null : `length ${byteLength}`;
@@ -159,8 +170,14 @@ function inodeProblem(
   return Number.isSafeInteger(getU64(view, value + INODE_PARENT)) ? null : "parent";
 }
 
-/** Of entries that are whole: names that are none. */
-function namesProblem(view: DataView, at: number, byteLength: number): string | null {
+/** Of entries that are whole: names that are none, or that nobody finds under this hash. */
+function namesProblem(
+  view: DataView,
+  nameHash: NameHash,
+  hash: number,
+  at: number,
+  byteLength: number,
+): string | null {
   const end = at + byteLength;
   for (let entry = at; entry < end; ) {
     const ino = getU64(view, entry + DENTRY_INO);
@@ -175,6 +192,7 @@ function namesProblem(view: DataView, at: number, byteLength: number): string | 
       view.getUint8(name) === DOT &&
       (length === 1 || (length === 2 && view.getUint8(name + 1) === DOT));
     if (isDots) return 'a name that is "." or ".."';
+    if (dentryHash(nameHash(name, length)) !== hash) return "a name of another hash";
     entry += dentryBytes(length);
   }
   return null;
@@ -210,6 +228,7 @@ export function runProblem(geometry: Geometry, start: number, count: number): st
 
 function xattrProblem(
   view: DataView,
+  nameHash: NameHash,
   offset: number,
   value: number,
   byteLength: number,
@@ -223,5 +242,6 @@ function xattrProblem(
   if (byteLength !== XATTR_NAME + nameLength + inline) return `length ${byteLength}`;
   for (let index = value + XATTR_NAME; index < value + XATTR_NAME + nameLength; index++)
     if (view.getUint8(index) === 0) return "a name with a zero";
-  return null;
+  const hash = nameHash(value + XATTR_NAME, nameLength) % XATTR_HASH_SPAN || 1;
+  return hash === offset ? null : "a name of another hash";
 }

@@ -120,7 +120,17 @@ export function extentItemProblem(
   // What the engine would refuse for other reasons.
   const { geometry } = superblock;
   const { oid, type, offset } = key;
-  return itemProblem(view, geometry, TREE_FS, oid, type, offset, value, valueLength);
+  return itemProblem(
+    view,
+    core.exports.name_hash,
+    geometry,
+    TREE_FS,
+    oid,
+    type,
+    offset,
+    value,
+    valueLength,
+  );
 }
 
 /** A valid extent's copies and checksums. */

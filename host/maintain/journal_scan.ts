@@ -169,7 +169,7 @@ export function readEntries(
   while (at < end) {
     const length = entryLength(view, at, end);
     if (length === 0) return `no entry at byte ${at - commit}`;
-    const problem = entryProblem(view, geometry, at);
+    const problem = entryProblem(view, core.exports.name_hash, geometry, at);
     if (problem !== null) return `${problem} at byte ${at - commit}`;
     visit(summaryOf(view, at));
     open = true;

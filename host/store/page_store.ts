@@ -337,7 +337,7 @@ export class PageStore {
 
   /** Of a page that is valid by itself: keys out of its place's range, an item that is none. */
   #contentProblem(place: PagePlace, buffer: number): string | null {
-    const { view } = this.#core;
+    const { exports, view } = this.#core;
     const { treeId, level, from, to } = place;
     const count = view.getUint16(buffer + PAGE_SLOT_COUNT, true);
     // An interior page's first key stands for everything below.
@@ -353,6 +353,7 @@ export class PageStore {
       const high = view.getUint32(at + 12, true);
       const problem = itemProblem(
         view,
+        exports.name_hash,
         this.#geometry,
         treeId,
         getU64(view, at),

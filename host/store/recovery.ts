@@ -182,7 +182,10 @@ function* walk(
   let count = 0;
   while (at < end) {
     const length = entryLength(view, at, end);
-    const problem = length === 0 ? "no entry" : entryProblem(view, store.geometry, at);
+    const problem =
+      length === 0
+        ? "no entry"
+        : entryProblem(view, store.core.exports.name_hash, store.geometry, at);
     if (problem !== null) throwInvalid(problem);
     if (view.getUint8(at) === ENTRY_END) {
       const sequence = getU64(view, at + 8);
