@@ -56,8 +56,10 @@ function build(copy: string, file: string): void {
   spawnSync(compiler, ["-p", "tsconfig.mutant.json"], { cwd: copy, stdio: "ignore" });
 }
 
-function passes(test: string, copy: string, secondsMax: number): boolean {
-  const { status } = spawnSync(process.execPath, [join("build/test", `${test}.test.js`)], {
+type Outcome = "passed" | "failed" | "never ended";
+
+function run(test: string, copy: string, secondsMax: number): Outcome {
+  const { status, error } = spawnSync(process.execPath, [join("build/test", `${test}.test.js`)], {
     cwd: copy,
     stdio: "ignore",
     timeout: secondsMax * 1000,
@@ -70,7 +72,8 @@ function passes(test: string, copy: string, secondsMax: number): boolean {
     },
   });
   if (status !== 0) unmountAll(join(copy, "tmp"));
-  return status === 0;
+  if (error !== undefined) return "never ended";
+  return status === 0 ? "passed" : "failed";
 }
 
 /** A test that ends at its first failure leaves behind what it mounted, and with it a daemon. */
@@ -98,7 +101,7 @@ class Limits {
     const known = this.#seconds.get(test);
     if (known !== undefined) return known;
     const startMs = performance.now();
-    if (!passes(test, this.#copy, TEST_SECONDS_MAX))
+    if (run(test, this.#copy, TEST_SECONDS_MAX) !== "passed")
       throw new Error(`${test} fails, although nothing was planted`);
     const seconds = (performance.now() - startMs) / 1000;
     process.stderr.write(`${test} passes as it is, ${Math.round(seconds)} s\n`);
@@ -109,7 +112,7 @@ class Limits {
 }
 
 /**
- * @returns The test that failed, or null when all passed.
+ * @returns The test that failed, and how; null when all passed.
  * @throws {Error} When the bug did not get into what is run.
  */
 function catcherOf(mutant: Mutant, copy: string, limits: Limits): string | null {
@@ -126,9 +129,9 @@ function catcherOf(mutant: Mutant, copy: string, limits: Limits): string | null 
   for (const test of mutant.tests) {
     const limit = limits.of(test);
     writeFileSync(builtPath, planted);
-    const isCaught = !passes(test, copy, limit);
+    const outcome = run(test, copy, limit);
     writeFileSync(builtPath, sound);
-    if (isCaught) return test;
+    if (outcome !== "passed") return outcome === "failed" ? test : `${test} (${outcome})`;
   }
   return null;
 }
