@@ -123,7 +123,8 @@ export function* recover(
       }
       if (pass === "apply") {
         // Nothing has been written yet: another attempt may read the same twice.
-        if (position.sequence !== marked) throw new Error("the journal does not read the same twice");
+        if (position.sequence !== marked)
+          throw new Error("the journal does not read the same twice");
         break;
       }
       marked = position.sequence;
