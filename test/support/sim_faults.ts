@@ -36,7 +36,8 @@ const PAGE_ADDRESS_AT = 24;
 const PLACES_MAX = 400;
 const MISDIRECTED_BLOCKS_MAX = 16;
 
-type Target = "metadata" | "data" | "journal";
+const TARGETS = ["metadata", "data", "journal"] as const;
+type Target = (typeof TARGETS)[number];
 
 interface Place {
   readonly block: number;
@@ -168,6 +169,7 @@ export class Faults {
       this.#count("write-error");
       return "error";
     }
+    this.#forget(block, count, target);
     const verdict = target === null ? undefined : this.#strike(target, block, count);
     if (target !== null && verdict === undefined) {
       const places = this.#places[target];
@@ -175,6 +177,17 @@ export class Faults {
       places.push({ block, count });
     }
     return verdict;
+  }
+
+  /** What lay there has been given up: it is no place of its kind any more. */
+  #forget(block: number, count: number, target: Target | null): void {
+    for (const kind of TARGETS) {
+      if (kind === target) continue;
+      const places = this.#places[kind];
+      const overlaps = (place: Place): boolean =>
+        place.block < block + count && block < place.block + place.count;
+      if (places.some(overlaps)) this.#places[kind] = places.filter((each) => !overlaps(each));
+    }
   }
 
   #noteCheckpoint(block: number, target: Target | null): void {

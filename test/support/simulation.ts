@@ -17,6 +17,7 @@ import { ROOT_INO } from "../../host/fs/file_system.ts";
 import { mountVolume, type Volume } from "../../host/fs/volume.ts";
 import { fsck } from "../../host/maintain/fsck.ts";
 import type { FsckReport } from "../../host/maintain/fsck_report.ts";
+import { repair } from "../../host/maintain/repair.ts";
 import { type Dump, difference, type Moment, VolumeModel } from "./crash_model.ts";
 import { Calls } from "./sim_calls.ts";
 import { Client, type Stage } from "./sim_client.ts";
@@ -209,12 +210,17 @@ class Simulation {
     let volume: Volume;
     let model: VolumeModel;
     try {
-      volume = session.run(
-        mountVolume(session.environment, [device], {
-          readOnly: false,
-          checkpointSeconds: life.checkpointSeconds,
-        }),
-      );
+      const options = { readOnly: false, checkpointSeconds: life.checkpointSeconds };
+      const mount = (): Volume => session.run(mountVolume(session.environment, [device], options));
+      try {
+        volume = mount();
+      } catch (error) {
+        const isGap = error instanceof FsError && error.reason === "journal/damaged";
+        if (!isGap || !isJournalDamaged(rest)) throw error;
+        session.run(repair(session.environment, [device]));
+        volume = mount();
+        this.#note("repaired");
+      }
       this.#note(`mounted, checkpoints every ${life.checkpointSeconds} s`);
       this.#changeQuotas(volume, new Prng(life.seed ^ QUOTA_SEED));
       model = new VolumeModel(session.run(new Calls(work.core, volume.fs).dump()));
@@ -442,11 +448,19 @@ class Simulation {
       };
     }
     let volume: Volume;
+    let isRepaired = false;
     try {
       volume = session.run(mountVolume(session.environment, [session.device], MOUNT));
     } catch (error) {
-      if (!(error instanceof FsError) || !mayRefuse(excuses, error)) throw error;
-      return "refused";
+      if (!(error instanceof FsError)) throw error;
+      if (!excuses.journalHit || excuses.lied || error.reason !== "journal/damaged") {
+        if (!mayRefuse(excuses)) throw error;
+        return "refused";
+      }
+      // As a user would: what is behind the damage is given up.
+      session.run(repair(session.environment, [session.device]));
+      volume = session.run(mountVolume(session.environment, [session.device], MOUNT));
+      isRepaired = true;
     }
     session.device.onEvent = null;
     session.device.onRead = null;
@@ -466,6 +480,7 @@ class Simulation {
       const report = this.#fsckReport(session.device.currentImage(), excuses);
       if (report.clean && hasLost) throw new SimulationFailure("fsck is content with lost data");
       if (!excuses.lied) this.#judgeReport(report, excuses);
+      if (isRepaired) return "mounted after a repair";
       return hasLost ? "mounted with errors" : isWeak ? "mounted, perhaps older" : "mounted whole";
     }
     if (session.log.some((line) => line.startsWith("error"))) {
@@ -589,13 +604,12 @@ const JOURNAL_CODES: ReadonlySet<string> = new Set([
   "DFS-FSCK-JOURNAL-READ",
 ]);
 
-/** A mount may be refused where a flush has lied, and where the journal cannot be read, or is damaged. */
-function mayRefuse(excuses: Excuses, error: FsError): boolean {
-  if (excuses.journalHit && error.reason === "journal/damaged") return true;
+/** A mount may be refused where a flush has lied, and where the journal cannot be read. */
+function mayRefuse(excuses: Excuses): boolean {
   return excuses.lied || isJournalUnreadable(excuses);
 }
 
-function isJournalDamaged(excuses: Excuses): boolean {
+function isJournalDamaged(excuses: Pick<Excuses, "damaged">): boolean {
   for (const block of excuses.damaged)
     if (block >= journalStart && block < journalStart + journalBlocks) return true;
   return false;
