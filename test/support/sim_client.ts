@@ -5,10 +5,12 @@ import {
   EEXIST,
   EINVAL,
   EIO,
+  EISDIR,
   ENODATA,
   ENODEV,
   ENOENT,
   ENOSPC,
+  ENOTDIR,
   ENOTEMPTY,
   EROFS,
   ESTALE,
@@ -69,6 +71,8 @@ FileClone.prototype.writeOnce = function watched(to, toOffset, address, byteLeng
 const RACES: ReadonlySet<number> = new Set([
   -ENOENT,
   -EEXIST,
+  -ENOTDIR,
+  -EISDIR,
   -ENOTEMPTY,
   -ESTALE,
   -ENODATA,
@@ -794,7 +798,8 @@ export class Client {
       const end = range.fromOffset + copied;
       const contents = copySources.get(range.from)?.contents(model.tick);
       const part = bytes ?? contents?.subarray(range.fromOffset, end);
-      if (part !== undefined) model.files.get(range.to)?.write(model.tick, range.toOffset, part);
+      // It may have lost its last name, too, and be what another copy reads.
+      if (part !== undefined) model.history.get(range.to)?.write(model.tick, range.toOffset, part);
     };
     this.#fs.remember(from, 1);
     this.#fs.remember(to, 1);
