@@ -450,7 +450,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "host/fs/dirty_files.ts",
     find: "      this.#bringInline(file);\n",
     replace: "",
-    tests: ["library/random", ...CRASH],
+    tests: CRASH,
   },
   // --- names ---
   {

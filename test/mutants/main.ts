@@ -91,6 +91,8 @@ function unmountAll(folder: string): void {
 class Limits {
   readonly #copy: string;
   readonly #seconds = new Map<string, number>();
+  /** What all these runs have taken. */
+  spentMs = 0;
 
   constructor(copy: string) {
     this.#copy = copy;
@@ -104,6 +106,7 @@ class Limits {
     if (run(test, this.#copy, TEST_SECONDS_MAX) !== "passed")
       throw new Error(`${test} fails, although nothing was planted`);
     const seconds = (performance.now() - startMs) / 1000;
+    this.spentMs += seconds * 1000;
     process.stderr.write(`${test} passes as it is, ${Math.round(seconds)} s\n`);
     const limit = Math.ceil(Math.min(TEST_SECONDS_MAX, HANG_SECONDS + HANG_FACTOR * seconds));
     this.#seconds.set(test, limit);
@@ -153,11 +156,11 @@ function main(words: readonly string[]): number {
     const limits = new Limits(copy);
     const startMs = performance.now();
     for (const [index, mutant] of chosen.entries()) {
-      const beganMs = performance.now();
+      const beganMs = performance.now() - limits.spentMs;
       const catcher = catcherOf(mutant, copy, limits);
       const nowMs = performance.now();
       if (catcher === null) survivors.push(mutant.name);
-      const seconds = Math.round((nowMs - beganMs) / 1000);
+      const seconds = Math.round((nowMs - limits.spentMs - beganMs) / 1000);
       const left = ((nowMs - startMs) / (index + 1)) * (chosen.length - index - 1);
       const minutes = Math.ceil(left / 60_000);
       process.stdout.write(
