@@ -269,7 +269,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "host/store/page_store.ts",
     find: `      return "checksum mismatch";`,
     replace: "      return null;",
-    tests: ["crash/durability", "e2e/bitflip"],
+    tests: ["e2e/bitflip"],
   },
   {
     name: "the second copy of a page is not asked",
