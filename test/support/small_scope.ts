@@ -36,8 +36,12 @@ const WRITE_BYTES = 32 * BLOCK;
 const MUCH_BYTES = 66 * BLOCK;
 const CACHE_MAX = 40_000;
 
-/** Which operations there are. "reduced" keeps one of each kind, on fewer files. */
-export type Alphabet = "full" | "reduced";
+/**
+ * Which operations there are. "reduced" keeps one of each kind, on fewer files; "small" has files alone: create, link,
+ * rename, unlink, write, fallocate, truncate, fsync and sync, on the names that are there and one new one in each directory.
+ */
+export const ALPHABETS = ["full", "reduced", "small"] as const;
+export type Alphabet = (typeof ALPHABETS)[number];
 
 // --- sequences ---
 
@@ -62,6 +66,7 @@ const CHANGES: Readonly<Record<Alphabet, readonly string[]>> = {
     ...["empty", "grow", "setxattr", "setxattr-large", "removexattr", "chmod"],
   ],
   reduced: ["append", "overwrite", "keep", "punch", "zero", "cut", "setxattr"],
+  small: ["append", "overwrite", "keep", "cut"],
 };
 
 /** Names and kinds alone: enough to tell which operations work. */
@@ -132,6 +137,7 @@ class Names {
 }
 
 function operationsOn(names: Names, alphabet: Alphabet): string[] {
+  if (alphabet === "small") return smallOperationsOn(names);
   const isFull = alphabet === "full";
   const free = isFull ? names.free() : names.free().slice(0, 1).concat(names.free().slice(-1));
   const places = [...new Set(free)];
@@ -163,6 +169,23 @@ function operationsOn(names: Names, alphabet: Alphabet): string[] {
     list.push(`fsync ${path}`);
   list.push("sync", "checkpoint");
   return list;
+}
+
+function smallOperationsOn(names: Names): string[] {
+  const places = names.free();
+  const files = names.of("file");
+  return [
+    ...places.map((to) => `create ${to}`),
+    ...files.flatMap((from) => places.map((to) => `link ${from} ${to}`)),
+    ...files.flatMap((from) =>
+      [...places, ...files].filter((to) => to !== from).map((to) => `rename ${from} ${to}`),
+    ),
+    ...files.map((path) => `unlink ${path}`),
+    ...files.slice(0, 2).flatMap((path) => CHANGES.small.map((verb) => `${verb} ${path}`)),
+    ...files.slice(0, 2).map((path) => `fsync ${path}`),
+    "sync",
+    "checkpoint",
+  ];
 }
 
 function verbOf(operation: string): string {
@@ -504,7 +527,7 @@ class Worker {
         const tick = model.begin(verb);
         const links = type === "directory" ? 2 : 1;
         const [names, xattrs] = [new Map(), new Map()];
-        model.putNode({ ino, type, mode, links, target, names, xattrs, parent });
+        model.putNode({ ino, type, mode, links, owner: "0:0", target, names, xattrs, parent });
         model.putName(parent, name, ino);
         if (type === "directory") model.link(parent, 1);
         if (type === "file") model.addFile(new FileModel(ino, tick));
@@ -720,7 +743,6 @@ export class SmallScope {
     const device = new WatchedDevice(session.device, session.core.bytes);
     const volume = session.run(mountVolume(session.environment, [device], MOUNT));
     const model = new VolumeModel(dump);
-    model.remember();
     const worker = new Worker(new Calls(session.core, volume.fs), volume, model);
     const last = sequence.at(-1);
     const tail = tailOf(sequence);
