@@ -2,7 +2,7 @@
  * What npm scripts start with: plain JavaScript, because on a fresh clone there is no compiler yet. Installs what
  * package-lock.json names when node_modules is missing or older, builds, and then runs a task in this same process.
  *
- *   node .bootstrap.mjs start|test|test:deno|test:e2e|test:programs|sim|kill9|fuzz|mutants|bench [ARGUMENTS]
+ *   node .bootstrap.mjs start|test|test:deno|test:e2e|test:programs|sim|sim:exhaustive|kill9|fuzz|mutants|bench [ARGUMENTS]
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, lstatSync, readdirSync, statSync } from "node:fs";
@@ -84,6 +84,9 @@ switch (task) {
     break;
   case "sim":
     await runBuilt("test/sim/main.js", args);
+    break;
+  case "sim:exhaustive":
+    await runBuilt("test/sim/exhaustive.js", args);
     break;
   case "kill9":
     await runBuilt("test/rounds/main.js", args);

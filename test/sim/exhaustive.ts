@@ -1,17 +1,148 @@
 /**
  * Every sequence of up to N operations, crashed at every persistence point: see small_scope.ts.
  *
- *   node build/test/sim/exhaustive.js [--length N] [--limit M] [--alphabet full|reduced] [--part I/K] [--only SEQUENCE]
+ *   npm run sim:exhaustive -- [--length N] [--from M] [--alphabet full|reduced|small] [--limit COUNT] [--jobs J]
+ *   npm run sim:exhaustive -- --only "append A/f; rename A/f B/x"
  *
- * Lengths 1 and 2 take the full alphabet and longer ones the reduced one, if it is not said. With a limit M sequences
- * of each length are taken, evenly spread; a part takes each Kth. Exit code 1 when anything is wrong; what is printed of
- * a failure goes to `--only` to show it again.
+ * Lengths 1 and 2 take the full alphabet and longer ones the small one, if it is not said. A limit takes so many sequences
+ * of each length, evenly spread; `--part I/K` each Kth. Progress, with an estimate, goes to stderr. Exit code 1 when
+ * anything is wrong: what is printed of a failure goes to `--only` to show it again. 2: the arguments are.
  */
+import { type ChildProcess, fork } from "node:child_process";
+import { availableParallelism } from "node:os";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { type Alphabet, SmallScope, sequences } from "../support/small_scope.ts";
+import {
+  ALPHABETS,
+  type Alphabet,
+  type Counts,
+  SmallScope,
+  sequences,
+} from "../support/small_scope.ts";
 
 const FAILURES_SHOWN = 10;
 const PROGRESS_MS = 5000;
+
+/** What a job tells its parent. */
+type Message =
+  | { readonly kind: "progress"; readonly done: number; readonly counts: Counts }
+  | { readonly kind: "failure"; readonly text: string };
+
+interface Portion {
+  readonly length: number;
+  readonly alphabet: Alphabet;
+  /** Sequences of this length that are wanted, evenly spread. */
+  readonly limit: number;
+  readonly part: number;
+  readonly parts: number;
+}
+
+function usage(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
+
+function countOf(name: string, text: string, least: number): number {
+  const count = Number(text);
+  if (!(Number.isInteger(count) || count === Number.POSITIVE_INFINITY) || count < least)
+    usage(`--${name} is a number of ${least} or more, not ${text}`);
+  return count;
+}
+
+/** Runs one job's portion. */
+function runPortion(portion: Portion, say: (message: Message) => void): void {
+  const { length, alphabet, part, parts } = portion;
+  let total = 0;
+  for (const _ of sequences(length, alphabet)) total += 1;
+  const wanted = Math.min(total, portion.limit);
+  const scope = new SmallScope();
+  let shown = performance.now();
+  let [index, taken, done] = [0, 0, 0];
+  for (const sequence of sequences(length, alphabet)) {
+    // The nth of those wanted is the one at n / wanted of the way.
+    const isWanted = Math.floor((index * wanted) / total) >= taken;
+    index += 1;
+    if (!isWanted) continue;
+    taken += 1;
+    if ((taken - 1) % parts !== part) continue;
+    const text = scope.run(sequence);
+    if (text !== null) say({ kind: "failure", text });
+    done += 1;
+    const now = performance.now();
+    if (now - shown < PROGRESS_MS) continue;
+    shown = now;
+    say({ kind: "progress", done, counts: scope.counts });
+  }
+  say({ kind: "progress", done, counts: scope.counts });
+}
+
+/** Runs a length in several processes. @returns What they found together. */
+async function runLength(
+  length: number,
+  alphabet: Alphabet,
+  limit: number,
+  part: number,
+  parts: number,
+  jobs: number,
+): Promise<Counts & { length: number; alphabet: Alphabet; seconds: number }> {
+  let total = 0;
+  for (const _ of sequences(length, alphabet)) total += 1;
+  const mine = Math.ceil((Math.min(total, limit) - part) / parts);
+  const start = performance.now();
+  const reached: { done: number; counts: Counts }[] = [];
+  let failures = 0;
+  let shown = start;
+  const sum = (of: (job: { done: number; counts: Counts }) => number): number =>
+    reached.reduce((all, job) => all + of(job), 0);
+  const hear = (job: number, message: Message): void => {
+    if (message.kind === "failure") {
+      failures += 1;
+      if (failures <= FAILURES_SHOWN) console.error(`FAILED: ${message.text}`);
+      return;
+    }
+    reached[job] = { done: message.done, counts: { ...message.counts } };
+    const now = performance.now();
+    const done = sum((each) => each.done);
+    if (now - shown < PROGRESS_MS || done === 0) return;
+    shown = now;
+    const left = Math.ceil((((now - start) / done) * (mine - done)) / 1000);
+    console.error(
+      `length ${length}: ${done} of ${mine} sequences, ${sum((each) => each.counts.recoveries)} recoveries, ` +
+        `${failures} failures, about ${left < 120 ? `${left} s` : `${Math.ceil(left / 60)} min`} left`,
+    );
+  };
+  const portions = Array.from({ length: jobs }, (_, job) => ({
+    length,
+    alphabet,
+    limit,
+    part: part + parts * job,
+    parts: parts * jobs,
+  }));
+  if (jobs === 1) runPortion(portions[0] as Portion, (message) => hear(0, message));
+  else
+    await Promise.all(portions.map((portion, job) => runJob(portion, (each) => hear(job, each))));
+  const counts: Counts = { sequences: 0, points: 0, images: 0, recoveries: 0, failures };
+  for (const { counts: each } of reached)
+    for (const name of ["sequences", "points", "images", "recoveries"] as const)
+      counts[name] += each[name];
+  return { length, alphabet, ...counts, seconds: (performance.now() - start) / 1000 };
+}
+
+function runJob(portion: Portion, hear: (message: Message) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const job: ChildProcess = fork(fileURLToPath(import.meta.url), [
+      "--job",
+      JSON.stringify(portion),
+    ]);
+    job.on("message", (message) => hear(message as Message));
+    job.on("error", reject);
+    job.on("exit", (code) => {
+      if (code === 0) resolve();
+      else reject(new Error(`a job ended with ${code}`));
+    });
+  });
+}
 
 const { values } = parseArgs({
   options: {
@@ -21,63 +152,43 @@ const { values } = parseArgs({
     limit: { type: "string", default: "Infinity" },
     alphabet: { type: "string" },
     part: { type: "string", default: "0/1" },
+    jobs: { type: "string", default: String(availableParallelism()) },
     only: { type: "string" },
+    json: { type: "boolean", default: false },
+    /** For jobs: what is theirs. */
+    job: { type: "string" },
   },
 });
-const limit = Number(values.limit);
-const [part = 0, parts = 1] = values.part.split("/").map(Number);
-const scope = new SmallScope();
 
-function report(failure: string | null): void {
-  if (failure === null) return;
-  process.exitCode = 1;
-  if (scope.counts.failures <= FAILURES_SHOWN) console.log(`FAILED: ${failure}`);
-}
-
-function runLength(length: number): void {
-  const alphabet = (values.alphabet ?? (length < 3 ? "full" : "reduced")) as Alphabet;
-  let total = 0;
-  for (const _ of sequences(length, alphabet)) total += 1;
-  const wanted = Math.min(total, limit);
-  const mine = Math.ceil((wanted - part) / parts);
-  const start = performance.now();
-  const before = { ...scope.counts };
-  let shown = start;
-  let index = 0;
-  let taken = 0;
-  let done = 0;
-  for (const sequence of sequences(length, alphabet)) {
-    // The nth of those wanted is the one at n / wanted of the way.
-    const isWanted = Math.floor((index * wanted) / total) >= taken;
-    index += 1;
-    if (!isWanted) continue;
-    taken += 1;
-    if ((taken - 1) % parts !== part) continue;
-    report(scope.run(sequence));
-    done += 1;
-    const now = performance.now();
-    if (now - shown < PROGRESS_MS) continue;
-    shown = now;
-    const left = ((now - start) / done) * (mine - done);
-    console.error(
-      `length ${length}: ${done} of ${mine} sequences, ${scope.counts.recoveries} recoveries, ` +
-        `${scope.counts.failures} failures, ${Math.ceil(left / 1000)} s left`,
+if (values.job !== undefined) {
+  runPortion(JSON.parse(values.job) as Portion, (message) => process.send?.(message));
+} else if (values.only !== undefined) {
+  const scope = new SmallScope();
+  const failure = scope.run(values.only.split(";").map((operation) => operation.trim()));
+  if (failure !== null) process.exitCode = 1;
+  const { points, recoveries } = scope.counts;
+  console.log(failure ?? `no fault: ${points} points, ${recoveries} recoveries`);
+} else {
+  const longest = countOf("length", values.length, 1);
+  const from = countOf("from", values.from, 1);
+  const limit = countOf("limit", values.limit, 1);
+  const jobs = countOf("jobs", values.jobs, 1);
+  const [part = -1, parts = 0] = values.part.split("/").map(Number);
+  if (!(part >= 0 && part < parts)) usage(`--part is I/K, with I below K, not ${values.part}`);
+  const { alphabet } = values;
+  if (alphabet !== undefined && !ALPHABETS.includes(alphabet as Alphabet))
+    usage(`--alphabet is one of ${ALPHABETS.join(", ")}, not ${alphabet}`);
+  const results: unknown[] = [];
+  for (let length = from; length <= longest; length++) {
+    const chosen = (alphabet ?? (length < 3 ? "full" : "small")) as Alphabet;
+    const result = await runLength(length, chosen, limit, part, parts, jobs);
+    if (result.failures > 0) process.exitCode = 1;
+    results.push(result);
+    if (values.json) continue;
+    console.log(
+      `length ${length}, ${chosen} alphabet: ${result.sequences} sequences, ${result.points} persistence points, ` +
+        `${result.images} images, ${result.recoveries} recoveries, ${result.failures} failures, ${result.seconds.toFixed(0)} s`,
     );
   }
-  const { counts } = scope;
-  console.log(
-    `length ${length}, ${alphabet} alphabet: ${done} of ${total} sequences, ` +
-      `${counts.points - before.points} persistence points, ${counts.images - before.images} images, ` +
-      `${counts.recoveries - before.recoveries} recoveries, ${counts.failures - before.failures} failures, ` +
-      `${((performance.now() - start) / 1000).toFixed(1)} s`,
-  );
-}
-
-if (values.only !== undefined) {
-  report(scope.run(values.only.split(";").map((operation) => operation.trim())));
-  if (scope.counts.failures === 0)
-    console.log(`no fault: ${scope.counts.points} points, ${scope.counts.recoveries} recoveries`);
-} else {
-  for (let length = Number(values.from); length <= Number(values.length); length++)
-    runLength(length);
+  if (values.json) console.log(JSON.stringify(results));
 }

@@ -722,6 +722,12 @@ export class SmallScope {
   readonly counts: Counts = { sequences: 0, points: 0, images: 0, recoveries: 0, failures: 0 };
   readonly #recovered = new Map<string, Recovered>();
   readonly #contents = new Map<string, Uint8Array>();
+  readonly #wrap: (device: Device) => Device;
+
+  /** @param wrap For planted bugs: what the engine sees of the device. Recovery sees the real one. */
+  constructor(wrap: (device: Device) => Device = (device) => device) {
+    this.#wrap = wrap;
+  }
 
   /** @returns null, or the sequence and what is wrong after it: the first that was found. */
   run(sequence: readonly string[]): string | null {
@@ -741,7 +747,7 @@ export class SmallScope {
     const { work, before, dump } = getMachines();
     const session = new Session(work, { prng: new Prng(9), image: before.clone() });
     const device = new WatchedDevice(session.device, session.core.bytes);
-    const volume = session.run(mountVolume(session.environment, [device], MOUNT));
+    const volume = session.run(mountVolume(session.environment, [this.#wrap(device)], MOUNT));
     const model = new VolumeModel(dump);
     const worker = new Worker(new Calls(session.core, volume.fs), volume, model);
     const last = sequence.at(-1);
