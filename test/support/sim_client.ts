@@ -320,7 +320,7 @@ export class Client {
     const bytes = this.#source.subarray(from, from + length);
     const applied = (): void => {
       this.#model.tick += 1;
-      this.#model.files.get(ino)?.write(this.#model.tick, offset, bytes, true);
+      this.#model.history.get(ino)?.write(this.#model.tick, offset, bytes, true);
     };
     const owned = offset % 4096 === 0 && length >= 4096 && prng.below(2) === 0;
     const result = owned
@@ -477,7 +477,7 @@ export class Client {
       if (node !== undefined) {
         node.mode = mode;
         this.#model.putNode(node);
-        this.#model.files.get(ino)?.truncate(tick, size);
+        this.#model.history.get(ino)?.truncate(tick, size);
       }
       this.#model.end();
     });
@@ -748,7 +748,7 @@ export class Client {
     }
     const result = yield* this.#calls.punch(ino, offset, length, () => {
       this.#model.tick += 1;
-      this.#model.files.get(ino)?.punch(this.#model.tick, offset, length);
+      this.#model.history.get(ino)?.punch(this.#model.tick, offset, length);
     });
     this.#note(`punch ${ino} ${offset}+${length}`, result);
   }
