@@ -268,8 +268,8 @@ export class SimulatedDevice implements Device {
     this.#complete(done, () => {
       if (this.dropFlush) return 0;
       const settled = new Set(covered);
-      // The list is in order of issue; those that completed are applied in the order in which #current has them.
-      for (const write of covered) applyTo(this.#durable, write);
+      // In order of issue, and none that another flush has settled meanwhile: what was written over it since is newer.
+      for (const write of this.#unflushed) if (settled.has(write)) applyTo(this.#durable, write);
       this.#unflushed = this.#unflushed.filter((write) => !settled.has(write));
       return 0;
     });
