@@ -72,12 +72,21 @@ const CHANGES: Readonly<Record<Alphabet, readonly string[]>> = {
 /** Names and kinds alone: enough to tell which operations work. */
 class Names {
   readonly kinds: Map<string, Kind>;
+  /** Of each path what it leads to: the same for names of one file. */
+  readonly #objects: Map<string, string>;
   /** Of each path that ever was: so that names that were never used are interchangeable, and only one is tried. */
   readonly used: Set<string>;
 
-  constructor(kinds: Iterable<readonly [string, Kind]>, used: Iterable<string>) {
+  constructor(
+    kinds: Iterable<readonly [string, Kind]>,
+    used: Iterable<string>,
+    objects: Iterable<readonly [string, string]> = [],
+  ) {
     this.kinds = new Map(kinds);
     this.used = new Set(used);
+    this.#objects = new Map(objects);
+    for (const path of this.kinds.keys())
+      if (!this.#objects.has(path)) this.#objects.set(path, path);
   }
 
   /** Where something new may go. */
@@ -108,30 +117,42 @@ class Names {
 
   after(operation: string): Names {
     const [verb = "", from = "", to = ""] = operation.split(" ");
-    const next = new Names(this.kinds, this.used);
+    const next = new Names(this.kinds, this.used, this.#objects);
+    const isSame = this.#objects.get(from) === this.#objects.get(to);
     if (verb === "create") next.#put(from, "file");
     else if (verb === "mkdir") next.#put(from, "directory");
     else if (verb === "symlink") next.#put(from, "symlink");
-    else if (verb === "link") next.#put(to, this.kinds.get(from) as Kind);
-    else if (verb === "unlink" || verb === "rmdir") next.kinds.delete(from);
+    else if (verb === "link") next.#put(to, this.kinds.get(from) as Kind, this.#objects.get(from));
+    else if (verb === "unlink" || verb === "rmdir") next.#take(from);
     else if (verb === "rename" || verb === "exchange") {
+      // rename(2): two names of one file stay as they are.
+      if (isSame) return next;
       const moved = next.#take(from);
       const back = next.#take(to);
-      for (const [path, kind] of moved) next.#put(to + path.slice(from.length), kind);
+      for (const [path, kind, object] of moved)
+        next.#put(to + path.slice(from.length), kind, object);
       if (verb === "exchange")
-        for (const [path, kind] of back) next.#put(from + path.slice(to.length), kind);
+        for (const [path, kind, object] of back)
+          next.#put(from + path.slice(to.length), kind, object);
     }
     return next;
   }
 
-  #put(path: string, kind: Kind): void {
+  /** @param object What it leads to; if left out something new. */
+  #put(path: string, kind: Kind, object = `${path} ${this.used.size} ${this.kinds.size}`): void {
     this.kinds.set(path, kind);
+    this.#objects.set(path, object);
     this.used.add(path);
   }
 
-  #take(top: string): [string, Kind][] {
-    const taken = [...this.kinds].filter(([path]) => path === top || path.startsWith(`${top}/`));
-    for (const [path] of taken) this.kinds.delete(path);
+  #take(top: string): [string, Kind, string][] {
+    const taken = [...this.kinds]
+      .filter(([path]) => path === top || path.startsWith(`${top}/`))
+      .map(([path, kind]): [string, Kind, string] => [path, kind, this.#objects.get(path) ?? path]);
+    for (const [path] of taken) {
+      this.kinds.delete(path);
+      this.#objects.delete(path);
+    }
     return taken;
   }
 }
