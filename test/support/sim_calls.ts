@@ -93,6 +93,19 @@ export class Calls {
     );
   }
 
+  /** A regular file without a name. */
+  makeUnnamed(parent: number, mode: number, applied: (ino: number) => void): Task<number> {
+    const node = this.#node;
+    return this.#run(
+      () => {
+        node.mode = 0o100000 | mode;
+        node.rdev = 0;
+        return this.fs.makeUnnamed(parent, node, this.#out);
+      },
+      () => applied(this.#out.ino),
+    );
+  }
+
   link(ino: number, parent: number, name: string, applied: () => void): Task<number> {
     return this.#run(
       () => this.fs.link(ino, parent, ...this.#text(name, this.#name), this.#out),

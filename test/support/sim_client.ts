@@ -24,6 +24,7 @@ import {
   FALLOC_FL_ZERO_RANGE,
   type FileSystem,
   RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
   ROOT_INO,
 } from "../../host/fs/file_system.ts";
 import type { Volume } from "../../host/fs/volume.ts";
@@ -119,6 +120,7 @@ export class Client {
     truncate: () => this.#truncate(),
     unlink: () => this.#unlink(),
     link: () => this.#link(),
+    unnamed: () => this.#unnamed(),
     symlink: () => this.#symlink(),
     mkdir: () => this.#makeDirectory(),
     mknod: () => this.#makeSpecial(),
@@ -308,7 +310,7 @@ export class Client {
 
   *#writeTo(ino: number): Task<void> {
     const prng = this.#prng;
-    const file = this.#model.files.get(ino);
+    const file = this.#model.history.get(ino);
     if (file === undefined) return;
     const length = this.#length();
     const place = prng.below(4);
@@ -397,14 +399,10 @@ export class Client {
       }
       model.end();
     };
-    const result = yield* this.#calls.rename(
-      parent,
-      name,
-      newParent,
-      newName,
-      exchange ? RENAME_EXCHANGE : 0,
-      applied,
-    );
+    const isFree = this.#model.node(newParent).names.get(newName) === undefined;
+    const plain = isFree && this.#prng.below(3) === 0 ? RENAME_NOREPLACE : 0;
+    const flags = exchange ? RENAME_EXCHANGE : plain;
+    const result = yield* this.#calls.rename(parent, name, newParent, newName, flags, applied);
     this.#note(text, result);
     return result;
   }
@@ -651,6 +649,37 @@ export class Client {
       this.#model.end();
     });
     this.#note(`link ${ino} ${parent}/${name}`, result);
+  }
+
+  /** O_TMPFILE: a file without a name, which gets one with all that was written, or is gone. */
+  *#unnamed(): Task<void> {
+    const model = this.#model;
+    const parent = this.#directory();
+    const mode = this.#nextMode();
+    let ino = 0;
+    const made = yield* this.#calls.makeUnnamed(parent, mode, (fresh) => {
+      ino = fresh;
+      this.#fs.remember(ino, 1);
+      model.tick += 1;
+      model.history.set(ino, new FileModel(ino, model.tick));
+    });
+    this.#note(`create unnamed in ${parent} as ${ino}`, made);
+    if (made < 0) return;
+    for (let count = this.#prng.below(3); count > 0; count--) yield* this.#writeTo(ino);
+    const name = this.#newName();
+    if (this.#prng.below(4) > 0) {
+      const result = yield* this.#calls.link(ino, parent, name, () => {
+        const tick = model.begin(`link unnamed ${ino} ${parent}/${name}`);
+        model.putNode(newNode(ino, "file", mode, 1, "", parent));
+        model.putName(parent, name, ino);
+        const file = model.history.get(ino) as FileModel;
+        model.addFile(file);
+        file.published(tick);
+        model.end();
+      });
+      this.#note(`link unnamed ${ino} ${parent}/${name}`, result);
+    }
+    this.#fs.forget(ino, 1);
   }
 
   *#symlink(): Task<void> {

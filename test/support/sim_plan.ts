@@ -16,6 +16,7 @@ export const OPERATIONS = {
   truncate: 8,
   unlink: 8,
   link: 4,
+  unnamed: 4,
   symlink: 3,
   mkdir: 4,
   mknod: 2,
