@@ -115,7 +115,8 @@ async function runLength(
   const portions = Array.from({ length: jobs }, (_, job) => ({
     length,
     alphabet,
-    limit,
+    // JSON has no infinity.
+    limit: Math.min(limit, Number.MAX_SAFE_INTEGER),
     part: part + parts * job,
     parts: parts * jobs,
   }));
