@@ -87,7 +87,7 @@ export function* checkpoint(
     clean: options.clean,
     timeSeconds: store.clock.seconds(),
     timeNanoseconds: store.clock.nanoseconds(),
-    freeBlocks: space.freeBlocks + space.comingBlocks,
+    freeBlocks: space.freeBlocks + space.comingBlocks + space.unreferencedBlocks,
     roots,
   };
   pages.generation = generation + 1;

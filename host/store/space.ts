@@ -147,6 +147,13 @@ export class Space {
     return this.pendingBlocks + this.#closingBlocks + this.#readyBlocks();
   }
 
+  /** Taken for data that is still being written: nothing points to it, and on disk it is free. */
+  get unreferencedBlocks(): number {
+    let blocks = 0;
+    for (const count of this.#unreferenced.values()) blocks += count;
+    return blocks;
+  }
+
   /** Freed by transactions, and reusable after a checkpoint. */
   get awaitedBlocks(): number {
     return this.pendingBlocks + this.#closingBlocks;
