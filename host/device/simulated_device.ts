@@ -357,6 +357,15 @@ export class SimulatedDevice implements Device {
     this.#current.read(offsetBytes, target);
   }
 
+  /** Everything fails from now on, or for so long. */
+  vanish(status: number, forMs: number | null): void {
+    this.failure = status;
+    if (forMs === null) return;
+    this.#scheduler.timer(forMs, () => {
+      if (this.failure === status) this.failure = 0;
+    });
+  }
+
   /** Nothing completes for so long; then everything does, in its order. */
   hang(forMs: number): void {
     if (this.#held !== null) return;

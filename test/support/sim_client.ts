@@ -796,7 +796,7 @@ export class Client {
     const mode = (zero ? FALLOC_FL_ZERO_RANGE : 0) | (keepSize ? FALLOC_FL_KEEP_SIZE : 0);
     const result = yield* this.#calls.keep(ino, mode, offset, length, () => {
       this.#model.tick += 1;
-      const model = this.#model.files.get(ino);
+      const model = this.#model.history.get(ino);
       if (zero) model?.punch(this.#model.tick, offset, length);
       if (!keepSize) model?.grow(this.#model.tick, offset + length);
     });

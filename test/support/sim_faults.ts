@@ -141,7 +141,11 @@ export class Faults {
         this.failing = true;
         return true;
       case "vanish":
-        device.failure = prng.below(2) === 0 ? -EIO : -ENODEV;
+        // Back or not: what was promised meanwhile is not there, so changes stay refused until the next mount.
+        device.vanish(
+          prng.below(2) === 0 ? -EIO : -ENODEV,
+          prng.below(2) === 0 ? null : 10 + prng.below(2000),
+        );
         this.failing = true;
         return true;
       default:
