@@ -56,8 +56,9 @@ export class SparseBytes {
       const part = length === end ? source : source.subarray(at, at + length);
       at += length;
       if (!this.#chunks.has(index) && isZero(part)) continue;
-      // What is replaced as a whole need not be copied first.
-      if (length === size) this.#chunks.set(index, { owner: this.#token, bytes: part.slice() });
+      // What is replaced as a whole need not be copied first. (A Buffer's slice() would be no copy.)
+      if (length === size)
+        this.#chunks.set(index, { owner: this.#token, bytes: new Uint8Array(part) });
       else this.#own(index).set(part, start);
     }
   }
