@@ -176,7 +176,11 @@ export class Store implements ItemStore {
     if (this.readOnly && !this.replaying) return -EROFS;
     // Read-only from the failure on; what was buffered is told by fsync: EIO.
     if (this.faulted !== null) return -EROFS;
-    assert(!this.#open || !this.#changed, "a changed transaction was left open");
+    if (this.#open && this.#changed) {
+      // Two places of a damaged tree share a page: what had been looked at went when the other was changed.
+      this.fault(new Error("a transaction was left half done"));
+      return -EROFS;
+    }
     this.#open = true;
     this.#changed = false;
     const { pages, space } = this;
