@@ -10,7 +10,7 @@
  */
 import { assert } from "../base/assert.ts";
 import type { Clock } from "../base/clock.ts";
-import { EIO, ENOMEM, ENOSPC, EROFS } from "../base/errno.ts";
+import { EIO, ENOMEM, ENOSPC, EROFS, EUCLEAN } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
 import { Retry } from "../base/retry.ts";
 import type { Task } from "../base/task.ts";
@@ -178,7 +178,9 @@ export class Store implements ItemStore {
     if (this.faulted !== null) return -EROFS;
     if (this.#open && this.#changed) {
       // Two places of a damaged tree share a page: what had been looked at went when the other was changed.
-      this.fault(new Error("a transaction was left half done"));
+      this.fault(
+        new FsError(EUCLEAN, "store/half-done", "Cannot go on: a transaction was left half done"),
+      );
       return -EROFS;
     }
     this.#open = true;
