@@ -123,9 +123,9 @@ async function runLength(
   if (jobs === 1) runPortion(portions[0] as Portion, (message) => hear(0, message));
   else
     await Promise.all(portions.map((portion, job) => runJob(portion, (each) => hear(job, each))));
-  const counts: Counts = { sequences: 0, points: 0, images: 0, recoveries: 0, failures };
+  const counts: Counts = { sequences: 0, points: 0, images: 0, recoveries: 0, audits: 0, failures };
   for (const { counts: each } of reached)
-    for (const name of ["sequences", "points", "images", "recoveries"] as const)
+    for (const name of ["sequences", "points", "images", "recoveries", "audits"] as const)
       counts[name] += each[name];
   return { length, alphabet, ...counts, seconds: (performance.now() - start) / 1000 };
 }

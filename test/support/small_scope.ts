@@ -9,7 +9,8 @@
  *   which is a sequence of its own. So a run of one length is complete with those of all shorter ones.
  * - A sequence is run again for each of its successors. A volume at work can not be forked, and its mount is cheap
  *   beside the recoveries.
- * - Equal images are recovered once, in whatever sequence they come; each is compared with each model.
+ * - Images that agree in all blocks that a recovery reads (but those it had written itself) are recovered once: it is
+ *   deterministic, and knows nothing else of them. Each is compared with each model. `auditEvery` tests that they are equal.
  */
 import { createHash } from "node:crypto";
 import { Prng } from "../../host/base/prng.ts";
@@ -26,7 +27,14 @@ import {
 } from "../../host/fs/file_system.ts";
 import { createVolume, mountVolume, type Volume } from "../../host/fs/volume.ts";
 import { fsck } from "../../host/maintain/fsck.ts";
-import { type Dump, FileModel, type Moment, type Node, VolumeModel } from "./crash_model.ts";
+import {
+  type Dump,
+  difference,
+  FileModel,
+  type Moment,
+  type Node,
+  VolumeModel,
+} from "./crash_model.ts";
 import { Calls, Machine, Session, SimulationFailure } from "./simulation.ts";
 
 const BLOCK = 4096;
@@ -34,7 +42,9 @@ const SECTOR = 512;
 const WRITE_BYTES = 32 * BLOCK;
 /** More than fsync puts into the journal. */
 const MUCH_BYTES = 66 * BLOCK;
-const CACHE_MAX = 40_000;
+/** Recoveries that are remembered: those of a few sequences. */
+const KNOWN_MAX = 64;
+const CONTENTS_MAX = 20_000;
 
 /**
  * Which operations there are. "reduced" keeps one of each kind, on fewer files; "small" has files alone: create, link,
@@ -226,7 +236,7 @@ export function* sequences(length: number, alphabet: Alphabet): Generator<string
       // All that was there before is durable.
       if (persists && last === undefined && length > 1) continue;
       // What has just been made durable is again.
-      if (persists && last !== undefined && verbOf(last) === verbOf(operation)) continue;
+      if (persists && last === operation) continue;
       yield* from(names.after(operation), [...sequence, operation]);
     }
   }
@@ -256,22 +266,22 @@ interface Pending {
   /** null: zeros, of a discard. */
   readonly bytes: Uint8Array | null;
   readonly length: number;
+  /** Of each of its blocks, made when they are first asked for. */
+  readonly hashes: Map<number, string>;
   completed: boolean;
 }
 
+/** Of each block that has ever been written, what is there. */
+type Hashes = ReadonlyMap<number, string>;
+
 /** An image that a loss of power could leave. */
 interface Image {
-  readonly key: string;
   readonly text: string;
-  readonly bytes: SparseBytes;
+  readonly hashes: Hashes;
+  readonly make: () => SparseBytes;
 }
 
-/**
- * Watches a simulated device. Where the device itself answers "what could be there now" by chance, this one lists it.
- *
- * An image's key is of the blocks that were written since the beginning, so keys of equal images of one beginning are
- * equal.
- */
+/** Watches a device. Where a simulated one answers "what could be there now" by chance, this one lists it. */
 class WatchedDevice implements Device {
   readonly name = "watched";
   readonly sizeBytes: number;
@@ -280,7 +290,6 @@ class WatchedDevice implements Device {
   readonly #inner: SimulatedDevice;
   readonly #memory: Uint8Array;
   readonly #durable: SparseBytes;
-  /** Blocks that differ from the beginning, and what they are. */
   readonly #hashes = new Map<number, string>();
   #pending: Pending[] = [];
   #count = 0;
@@ -341,7 +350,7 @@ class WatchedDevice implements Device {
 
   discard(offset: number, length: number, done: Done): void {
     this.onPoint(`before discard ${this.#count}`, false);
-    const write = { number: this.#count++, offset, bytes: null, length, completed: false };
+    const write = { number: this.#count++, offset, bytes: null, length, ...fresh() };
     this.#pending.push(write);
     this.#inner.discard(offset, length, this.#completing(write, done));
   }
@@ -352,18 +361,24 @@ class WatchedDevice implements Device {
 
   /** All that is looked at: nothing of what is pending, all, and at a full point each missing or torn. */
   images(full: boolean): Image[] {
-    const pending = this.#pending;
-    const images = [this.#image("all", () => null)];
+    const pending = this.#pending.slice();
+    const durable = this.#durable.clone();
+    const images = [this.#image(durable, pending, "all", () => null)];
     if (!full) return images;
-    if (pending.length > 0) images.push(this.#image("none", () => NONE));
+    if (pending.length > 0) images.push(this.#image(durable, pending, "none", () => NONE));
     for (const write of pending) {
       const sectors = write.length / SECTOR;
       const half = sectors >> 1;
       const { number } = write;
       const only = (range: Range) => (each: Pending) => (each === write ? range : null);
-      if (pending.length > 1) images.push(this.#image(`all but write ${number}`, only(NONE)));
-      images.push(this.#image(`write ${number} torn, first half`, only([0, half])));
-      images.push(this.#image(`write ${number} torn, second half`, only([half, sectors])));
+      if (pending.length > 1)
+        images.push(this.#image(durable, pending, `all but write ${number}`, only(NONE)));
+      images.push(
+        this.#image(durable, pending, `write ${number} torn, first half`, only([0, half])),
+      );
+      images.push(
+        this.#image(durable, pending, `write ${number} torn, second half`, only([half, sectors])),
+      );
     }
     return images;
   }
@@ -379,7 +394,7 @@ class WatchedDevice implements Device {
     });
     const number = this.#count++;
     this.onPoint(`before write ${number} of ${length} bytes at ${offset}`, false);
-    const write = { number, offset, bytes, length, completed: false };
+    const write = { number, offset, bytes, length, ...fresh() };
     this.#pending.push(write);
     return write;
   }
@@ -393,31 +408,43 @@ class WatchedDevice implements Device {
   }
 
   #settle(isCovered: (write: Pending) => boolean): void {
-    const blocks = new Set<number>();
     for (const write of this.#pending) {
       if (!isCovered(write)) continue;
       applyTo(this.#durable, write, null);
-      for (const block of blocksOf(write)) blocks.add(block);
+      for (const block of blocksOf(write)) this.#hashes.set(block, hashOf(write, block));
     }
     this.#pending = this.#pending.filter((write) => !isCovered(write));
-    for (const block of blocks) this.#hashes.set(block, hashBlock(this.#durable, block));
   }
 
   /** @param keep Which sectors of a write are there; null for all. */
-  #image(text: string, keep: (write: Pending) => Range | null): Image {
-    const bytes = this.#durable.clone();
-    const blocks = new Set<number>();
-    for (const write of this.#pending) {
+  #image(
+    durable: SparseBytes,
+    pending: readonly Pending[],
+    text: string,
+    keep: (write: Pending) => Range | null,
+  ): Image {
+    const hashes = new Map(this.#hashes);
+    const torn: number[] = [];
+    for (const write of pending) {
       const range = keep(write);
       if (range === NONE) continue;
-      applyTo(bytes, write, range);
-      for (const block of blocksOf(write)) blocks.add(block);
+      for (const block of blocksOf(write)) {
+        const at = (block * BLOCK - write.offset) / SECTOR;
+        if (range === null || (range[0] <= at && range[1] >= at + BLOCK / SECTOR))
+          hashes.set(block, hashOf(write, block));
+        else if (range[0] < at + BLOCK / SECTOR && range[1] > at) torn.push(block);
+      }
     }
-    const hashes = new Map(this.#hashes);
-    for (const block of blocks) hashes.set(block, hashBlock(bytes, block));
-    const sorted = [...hashes].sort(([a], [b]) => a - b).map(([block, hash]) => `${block}${hash}`);
-    const key = createHash("sha1").update(sorted.join()).digest("base64");
-    return { key, text, bytes };
+    const make = (): SparseBytes => {
+      const image = durable.clone();
+      for (const write of pending) applyTo(image, write, keep(write));
+      return image;
+    };
+    if (torn.length > 0) {
+      const image = make();
+      for (const block of torn) hashes.set(block, hashBlock(image, block));
+    }
+    return { text, hashes, make };
   }
 }
 
@@ -438,6 +465,25 @@ function* blocksOf(write: Pending): Generator<number> {
 }
 
 const scratch = new Uint8Array(BLOCK);
+const ZERO_HASH = createHash("sha1").update(scratch).digest("base64");
+
+function fresh(): { hashes: Map<number, string>; completed: boolean } {
+  return { hashes: new Map(), completed: false };
+}
+
+/** Of a block that a write covers: writes are of whole blocks. */
+function hashOf(write: Pending, block: number): string {
+  if (write.bytes === null) return ZERO_HASH;
+  let hash = write.hashes.get(block);
+  if (hash === undefined) {
+    const at = block * BLOCK - write.offset;
+    hash = createHash("sha1")
+      .update(write.bytes.subarray(at, at + BLOCK))
+      .digest("base64");
+    write.hashes.set(block, hash);
+  }
+  return hash;
+}
 
 function hashBlock(image: SparseBytes, block: number): string {
   image.read(block * BLOCK, scratch);
@@ -723,8 +769,10 @@ class Worker {
 
 // --- all sequences ---
 
-/** What a mount and fsck made of an image. */
+/** What a mount and fsck made of an image, and of which blocks they made it. */
 interface Recovered {
+  readonly hashes: Hashes;
+  readonly uses: Uses;
   readonly dump: Dump;
   readonly problem: string | null;
 }
@@ -735,29 +783,79 @@ export interface Counts {
   images: number;
   /** Images that were not equal to one that had been recovered. */
   recoveries: number;
+  /** Images that were recovered to see that they are equal to others. */
+  audits: number;
   failures: number;
+}
+
+const UNUSED = 0;
+const READ = 1;
+const WRITTEN = 2;
+
+/** Which blocks of an image a recovery has read: those that it had written itself before tell nothing of the image. */
+class Uses {
+  readonly #of: Uint8Array;
+
+  constructor(sizeBytes: number) {
+    this.#of = new Uint8Array(sizeBytes / BLOCK);
+  }
+
+  hasRead(block: number): boolean {
+    return this.#of[block] === READ;
+  }
+
+  watch(device: SimulatedDevice): void {
+    const of = this.#of;
+    device.onRead = (offset, length): undefined => {
+      const end = Math.ceil((offset + length) / BLOCK);
+      for (let block = Math.floor(offset / BLOCK); block < end; block++)
+        if (of[block] === UNUSED) of[block] = READ;
+    };
+    // A device without delays completes things in their order: what is read from now on is what is written now.
+    device.onEvent = (kind, _index, offset, length): undefined => {
+      if (kind === "flush") return;
+      const end = Math.floor((offset + length) / BLOCK);
+      for (let block = Math.ceil(offset / BLOCK); block < end; block++)
+        if (of[block] === UNUSED) of[block] = WRITTEN;
+    };
+  }
+}
+
+export interface SmallScopeOptions {
+  /** For planted bugs: what the engine sees of the device. Recovery sees the real one. */
+  readonly wrap?: (device: Device) => Device;
+  /** Each so many images that are taken to be equal to a known one are recovered all the same, and compared. */
+  readonly auditEvery?: number;
 }
 
 /** Runs sequences, and keeps what it learnt of images from one to the next. */
 export class SmallScope {
-  readonly counts: Counts = { sequences: 0, points: 0, images: 0, recoveries: 0, failures: 0 };
-  readonly #recovered = new Map<string, Recovered>();
+  readonly counts: Counts = {
+    sequences: 0,
+    points: 0,
+    images: 0,
+    recoveries: 0,
+    audits: 0,
+    failures: 0,
+  };
+  readonly #options: SmallScopeOptions;
+  /** Latest first. */
+  readonly #recovered: Recovered[] = [];
   readonly #contents = new Map<string, Uint8Array>();
-  readonly #wrap: (device: Device) => Device;
+  #hits = 0;
 
-  /** @param wrap For planted bugs: what the engine sees of the device. Recovery sees the real one. */
-  constructor(wrap: (device: Device) => Device = (device) => device) {
-    this.#wrap = wrap;
+  constructor(options: SmallScopeOptions = {}) {
+    this.#options = options;
   }
 
-  /** @returns null, or the sequence and what is wrong after it: the first that was found. */
+  /** @returns null, or the sequence, and in more lines the first cut that shows what is wrong, and what is. */
   run(sequence: readonly string[]): string | null {
     this.counts.sequences += 1;
     let problem: string | null;
     try {
       problem = this.#run(sequence);
     } catch (error) {
-      problem = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      problem = textOf(error);
     }
     if (problem === null) return null;
     this.counts.failures += 1;
@@ -766,77 +864,134 @@ export class SmallScope {
 
   #run(sequence: readonly string[]): string | null {
     const { work, before, dump } = getMachines();
+    const { wrap } = this.#options;
     const session = new Session(work, { prng: new Prng(9), image: before.clone() });
     const device = new WatchedDevice(session.device, session.core.bytes);
-    const volume = session.run(mountVolume(session.environment, [this.#wrap(device)], MOUNT));
+    const volume = session.run(mountVolume(session.environment, [wrap?.(device) ?? device], MOUNT));
     const model = new VolumeModel(dump);
     const worker = new Worker(new Calls(session.core, volume.fs), volume, model);
-    const last = sequence.at(-1);
     const tail = tailOf(sequence);
-    let cuts: { image: Image; event: string; moment: Moment }[] = [];
-    const seen = new Set<string>();
+    let cuts: { recovered: Recovered; cut: string; moment: Moment }[] = [];
+    /** Pairs of what was recovered and what had been promised, since the model last changed. */
+    const seen = new Map<Recovered, number>();
+    let during = "";
     const point = (event: string, full: boolean): void => {
       this.counts.points += 1;
       const moment = model.moment();
       for (const image of device.images(full)) {
         this.counts.images += 1;
-        const key = `${image.key} ${moment.acknowledged}`;
-        if (!seen.has(key)) cuts.push({ image, event, moment });
-        seen.add(key);
+        const recovered = this.#recoveredOf(image);
+        if (seen.get(recovered) === moment.acknowledged) continue;
+        seen.set(recovered, moment.acknowledged);
+        cuts.push({ recovered, cut: `${during}, ${event}: ${image.text}`, moment });
       }
     };
-    const begin = sequence.length - (last === undefined ? 0 : 1);
+    const begin = Math.max(0, sequence.length - 1);
     for (const [index, operation] of [...sequence, ...tail].entries()) {
-      if (index >= begin) device.onPoint = point;
+      during = operation;
+      if (index === begin) device.onPoint = point;
       session.run(worker.run(operation));
-      if (index >= begin) point(`after ${operation}`, true);
-      for (const { image, event, moment } of cuts) {
-        const problem = this.#check(image, model, moment);
-        if (problem !== null) return `${operation}, ${event}, ${image.text}: ${problem}`;
+      if (index >= begin) point("when it has returned", true);
+      for (const { recovered, cut, moment } of cuts) {
+        const problem = recovered.problem ?? model.problem(recovered.dump, moment);
+        if (problem !== null)
+          return `then ${tail.join("; ")}\n  power lost in ${cut}\n  ${problem}`;
       }
       cuts = [];
+      seen.clear();
     }
     session.device.cutPower();
     return null;
   }
 
-  #check(image: Image, model: VolumeModel, moment: Moment): string | null {
-    let recovered = this.#recovered.get(image.key);
-    if (recovered === undefined) {
-      this.counts.recoveries += 1;
-      try {
-        recovered = this.#recover(image.bytes);
-      } catch (error) {
-        const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-        recovered = { dump: { entries: new Map(), contents: new Map() }, problem: text };
-      }
-      this.#recovered.set(image.key, recovered);
-      if (this.#recovered.size > CACHE_MAX)
-        this.#recovered.delete(this.#recovered.keys().next().value as string);
+  /** A recovery sees nothing of an image but what it reads: what agrees there is recovered to the same. */
+  #recoveredOf(image: Image): Recovered {
+    const known = this.#recovered;
+    const place = known.findIndex((each) => agrees(each, image.hashes));
+    if (place >= 0) {
+      const [found] = known.splice(place, 1) as [Recovered];
+      known.unshift(found);
+      this.#hits += 1;
+      const { auditEvery } = this.#options;
+      if (auditEvery !== undefined && this.#hits % auditEvery === 0) this.#audit(image, found);
+      return found;
     }
-    return recovered.problem ?? model.problem(recovered.dump, moment);
+    this.counts.recoveries += 1;
+    const recovered = this.#recover(image);
+    known.unshift(recovered);
+    if (known.length > KNOWN_MAX) known.pop();
+    return recovered;
   }
 
-  #recover(image: SparseBytes): Recovered {
-    const { rescue } = getMachines();
-    const session = new Session(rescue, { prng: new Prng(3), image });
-    const volume = session.run(mountVolume(session.environment, [session.device], MOUNT));
-    const dump = session.run(new Calls(session.core, volume.fs).dump());
-    for (const [ino, bytes] of dump.contents) {
-      const hash = createHash("sha1").update(bytes).digest("base64");
-      const known = this.#contents.get(hash);
-      if (known !== undefined) dump.contents.set(ino, known);
-      else this.#contents.set(hash, bytes);
-    }
-    if (session.log.some((line) => line.startsWith("error")))
-      return { dump, problem: `recovery logged ${session.log.join("; ")}` };
-    const again = new Session(rescue, {
-      prng: new Prng(1),
-      image: session.device.currentImage(),
-    });
-    const report = again.run(fsck(again.environment, [again.device]));
-    if (report.clean && report.complete) return { dump, problem: null };
-    const errors = report.errors.slice(0, 5).map((finding) => JSON.stringify(finding));
-    return { dump, problem: `fsck finds ${report.errorCount} errors: ${errors.join(" ")}` };
+  #audit(image: Image, found: Recovered): void {
+    this.counts.audits += 1;
+    const { dump, problem } = this.#recover(image);
+    if (problem !== found.problem) throw new Error(`equal images differ: ${problem}`);
+    const changed = difference(dump, found.dump);
+    if (changed !== null) throw new Error(`equal images differ: ${changed}`);
   }
+
+  #recover(image: Image): Recovered {
+    const { rescue } = getMachines();
+    const uses = new Uses(getMachines().before.sizeBytes);
+    const { hashes } = image;
+    const dump: Dump = { entries: new Map(), contents: new Map() };
+    try {
+      const session = new Session(rescue, { prng: new Prng(3), image: image.make() });
+      uses.watch(session.device);
+      const volume = session.run(mountVolume(session.environment, [session.device], MOUNT));
+      const found = session.run(new Calls(session.core, volume.fs).dump());
+      for (const [key, value] of found.entries) dump.entries.set(key, value);
+      for (const [ino, bytes] of found.contents) dump.contents.set(ino, this.#shared(bytes));
+      if (session.log.some((line) => line.startsWith("error")))
+        return { hashes, uses, dump, problem: `recovery logged ${session.log.join("; ")}` };
+      const again = new Session(rescue, {
+        prng: new Prng(1),
+        image: session.device.currentImage(),
+      });
+      uses.watch(again.device);
+      const report = again.run(fsck(again.environment, [again.device]));
+      if (report.clean && report.complete) return { hashes, uses, dump, problem: null };
+      const errors = report.errors.slice(0, 5).map((finding) => JSON.stringify(finding));
+      const problem = `fsck finds ${report.errorCount} errors: ${errors.join(" ")}`;
+      return { hashes, uses, dump, problem };
+    } catch (error) {
+      return { hashes, uses, dump, problem: `recovery failed: ${textOf(error)}` };
+    }
+  }
+
+  /** One copy of equal contents. */
+  #shared(bytes: Uint8Array): Uint8Array {
+    const hash = createHash("sha1").update(bytes).digest("base64");
+    const known = this.#contents.get(hash);
+    if (known !== undefined) return known;
+    if (this.#contents.size >= CONTENTS_MAX) this.#contents.clear();
+    this.#contents.set(hash, bytes);
+    return bytes;
+  }
+}
+
+function agrees(known: Recovered, hashes: Hashes): boolean {
+  for (const [block, hash] of hashes)
+    if (known.uses.hasRead(block) && (known.hashes.get(block) ?? beforeHash(block)) !== hash)
+      return false;
+  for (const [block, hash] of known.hashes)
+    if (!hashes.has(block) && known.uses.hasRead(block) && beforeHash(block) !== hash) return false;
+  return true;
+}
+
+const beforeHashes = new Map<number, string>();
+
+/** Of a block that nothing has been written to. */
+function beforeHash(block: number): string {
+  let hash = beforeHashes.get(block);
+  if (hash === undefined) {
+    hash = hashBlock(getMachines().before, block);
+    beforeHashes.set(block, hash);
+  }
+  return hash;
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
