@@ -2,7 +2,9 @@
  * A sparse array of bytes: what a device in memory holds. Chunks appear with the first byte written to them that is not
  * zero; a clone shares all chunks and copies one when either side writes to it, so clones are cheap.
  */
+
 import { isZero } from "../base/bytes.ts";
+import { Slab } from "../base/slab.ts";
 
 export class SparseBytes {
   readonly sizeBytes: number;
@@ -56,10 +58,7 @@ export class SparseBytes {
       const part = length === end ? source : source.subarray(at, at + length);
       at += length;
       if (!this.#chunks.has(index) && isZero(part)) continue;
-      // What is replaced as a whole need not be copied first. (A Buffer's slice() would be no copy.)
-      if (length === size)
-        this.#chunks.set(index, { owner: this.#token, bytes: new Uint8Array(part) });
-      else this.#own(index).set(part, start);
+      this.#own(index, length === size).set(part, start);
     }
   }
 
@@ -85,10 +84,12 @@ export class SparseBytes {
     }
   }
 
-  #own(index: number): Uint8Array {
+  /** @param isReplaced All of it is about to be written: what was there need not be copied. */
+  #own(index: number, isReplaced = false): Uint8Array {
     const chunk = this.#chunks.get(index);
     if (chunk !== undefined && chunk.owner === this.#token) return chunk.bytes;
-    const bytes = chunk === undefined ? new Uint8Array(this.#chunkBytes) : chunk.bytes.slice();
+    const bytes = slab.take(this.#chunkBytes);
+    if (chunk !== undefined && !isReplaced) bytes.set(chunk.bytes);
     this.#chunks.set(index, { owner: this.#token, bytes });
     return bytes;
   }
@@ -108,6 +109,8 @@ export class SparseBytes {
     }
   }
 }
+
+const slab = new Slab(1 << 18);
 
 interface Chunk {
   readonly owner: object;

@@ -151,14 +151,16 @@ export class FileModel {
     this.#events.push({ kind: "publish", tick });
   }
 
-  /** What a read at this moment gives. */
-  contents(tick: number): Uint8Array {
-    const bytes = new Uint8Array(this.#sizeAt(tick));
-    for (const block of this.#blocks.keys()) {
-      const at = block * BLOCK;
+  /** What a read of a range at this moment gives: less where the file ends. */
+  contents(tick: number, from = 0, to: number = Number.POSITIVE_INFINITY): Uint8Array {
+    const end = Math.min(to, this.#sizeAt(tick));
+    const bytes = new Uint8Array(Math.max(0, end - from));
+    for (let block = Math.floor(from / BLOCK); block * BLOCK < end; block++) {
       const version = this.#at(block, tick);
-      if (at >= bytes.length || version === null) continue;
-      bytes.set(version.subarray(0, Math.min(BLOCK, bytes.length - at)), at);
+      if (version === null) continue;
+      const at = block * BLOCK;
+      const first = Math.max(from, at);
+      bytes.set(version.subarray(first - at, Math.min(BLOCK, end - at)), first - from);
     }
     return bytes;
   }

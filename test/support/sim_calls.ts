@@ -1,8 +1,10 @@
 /**
  * Calls of a file system with text and bytes, as a client of the simulation makes them; and reading all that there is.
  */
+
 import { createHash } from "node:crypto";
 import { EIO } from "../../host/base/errno.ts";
+import { Slab } from "../../host/base/slab.ts";
 import { RetryFailed, retrying, type Task } from "../../host/base/task.ts";
 import type { Core } from "../../host/core/core.ts";
 import {
@@ -22,6 +24,8 @@ import { BLOCK, type Dump, describeNode, type Node, type NodeType } from "./cras
 import { SimulationFailure } from "./sim_engine.ts";
 
 export const PAYLOAD_BLOCKS: number = 32;
+
+const slab = new Slab(1 << 20);
 
 /** Calls of a file system with text and bytes; several may be under way, each with its own buffers. */
 export class Calls {
@@ -280,7 +284,7 @@ export class Calls {
 
   /** What is there, or −errno. */
   *tryRead(ino: number, offset: number, byteLength: number): Task<Uint8Array | number> {
-    const bytes = new Uint8Array(byteLength);
+    const bytes = slab.take(byteLength);
     let at = 0;
     const status = yield (resume) =>
       this.fs.read(ino, offset, byteLength, (result) => {

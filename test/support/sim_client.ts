@@ -163,7 +163,8 @@ export class Client {
       this.#prng = prng;
       const pauseMs = prng.below(3) === 0 ? prng.float() * 20 : 0;
       yield (resume) => {
-        reactor.timer(pauseMs, () => resume(0));
+        if (pauseMs > 0) reactor.timer(pauseMs, () => resume(0));
+        else reactor.post(() => resume(0));
       };
       if (isFault(step.kind)) {
         const done = stage.faults.inject(step.kind, prng);
@@ -825,8 +826,8 @@ export class Client {
     copyWatcher = (range, copied, bytes) => {
       model.tick += 1;
       const end = range.fromOffset + copied;
-      const contents = copySources.get(range.from)?.contents(model.tick);
-      const part = bytes ?? contents?.subarray(range.fromOffset, end);
+      const part =
+        bytes ?? copySources.get(range.from)?.contents(model.tick, range.fromOffset, end);
       // It may have lost its last name, too, and be what another copy reads.
       if (part !== undefined) model.history.get(range.to)?.write(model.tick, range.toOffset, part);
     };
