@@ -155,7 +155,7 @@ export function planFaults(seed: number, operations: number): Plan {
   const side = prng.below(2) as 0 | 1;
   const list: Life[] = [];
   for (let left = operations; left > 0; ) {
-    const count = Math.min(left, 60 + prng.below(60 << prng.below(7)));
+    const count = Math.min(left, 60 + prng.below(60 << prng.below(6)));
     left -= count;
     const clients = 1 + prng.below(6);
     const plan = steps(prng, count, clients);
