@@ -100,12 +100,15 @@ export function* readNewest(core: Core, pool: Pool, buffer: number): Task<Superb
   let damaged: string | null = null;
   const name = pool.members[0]?.device.name ?? "device";
   for (let index = 0; index < pool.members.length; index++) {
-    for (const report of yield* readSlots(core, pool, index, buffer)) {
-      if (report.superblock !== null) {
-        if (newest === null || report.superblock.sequence > newest.sequence)
-          newest = report.superblock;
-      } else if (report.problem !== "blank" && report.problem !== "no magic") {
-        damaged = report.problem;
+    // Twice: one read that brings something else must not lead back to an older state, which would then be gone on from.
+    for (let attempt = 0; attempt < 2; attempt++) {
+      for (const report of yield* readSlots(core, pool, index, buffer)) {
+        if (report.superblock !== null) {
+          if (newest === null || report.superblock.sequence > newest.sequence)
+            newest = report.superblock;
+        } else if (report.problem !== "blank" && report.problem !== "no magic") {
+          damaged = report.problem;
+        }
       }
     }
   }
