@@ -23,3 +23,34 @@ export class Slab {
     return this.#slab.subarray(from, this.#at);
   }
 }
+
+/** The same for bytes that are all given up at once, and their place taken again. */
+export class Arena {
+  readonly #slabBytes: number;
+  readonly #slabs: Uint8Array[] = [];
+  #index = 0;
+  #at = 0;
+
+  constructor(slabBytes: number) {
+    this.#slabBytes = slabBytes;
+  }
+
+  /** What was left there, or zeros. */
+  take(byteLength: number): Uint8Array {
+    if (byteLength > this.#slabBytes) return new Uint8Array(byteLength);
+    if (this.#at + byteLength > this.#slabBytes) {
+      this.#index += 1;
+      this.#at = 0;
+    }
+    this.#slabs[this.#index] ??= new Uint8Array(this.#slabBytes);
+    const from = this.#at;
+    this.#at += byteLength;
+    return (this.#slabs[this.#index] as Uint8Array).subarray(from, this.#at);
+  }
+
+  /** Nobody uses any more what was taken. */
+  rewind(): void {
+    this.#index = 0;
+    this.#at = 0;
+  }
+}

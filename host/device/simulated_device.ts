@@ -16,6 +16,7 @@
  */
 import { Buffer } from "node:buffer";
 import { assert } from "../base/assert.ts";
+import { isZero } from "../base/bytes.ts";
 import { EIO } from "../base/errno.ts";
 import type { Prng } from "../base/prng.ts";
 import { Slab } from "../base/slab.ts";
@@ -23,10 +24,13 @@ import { checkRange, checkVector } from "./check_range.ts";
 import type { Device, Done } from "./device.ts";
 import { SparseBytes } from "./sparse_bytes.ts";
 
-const CHUNK_BYTES = 16_384;
+const CHUNK_BYTES = 4096;
 const SECTOR_BYTES = 512;
 const BLOCK_BYTES = 4096;
 const NO_BYTES = new Uint8Array(0);
+/** Never written. */
+const ZEROS = new Uint8Array(1 << 20);
+const ZEROS_FROM_BYTES = 65_536;
 
 export type SimulatedEvent = "write" | "flush" | "discard";
 
@@ -78,8 +82,8 @@ export interface SimulatedDeviceOptions {
 
 interface PendingWrite {
   readonly offsetBytes: number;
-  /** What was in the buffers when the write was issued; null for a discard. */
-  readonly bytes: Uint8Array | null;
+  /** What was in the buffers when the write was issued, never changed (images share it); null for a discard. */
+  bytes: Uint8Array | null;
   readonly byteLength: number;
   completed: boolean;
 }
@@ -210,8 +214,7 @@ export class SimulatedDevice implements Device {
   ): void {
     const byteLength = checkVector(this.sizeBytes, offsetBytes, addresses, byteLengths);
     if (this.#refuse(done)) return;
-    const bytes = this.#slab.take(byteLength);
-    this.#gather(addresses, byteLengths, bytes);
+    const bytes = this.#taken(addresses, byteLengths, byteLength);
     const verdict = this.#event("write", offsetBytes, byteLength, bytes);
     if (this.#failed(verdict, done)) {
       if (verdict === "lose") this.#damage(offsetBytes, byteLength);
@@ -337,6 +340,7 @@ export class SimulatedDevice implements Device {
     for (const write of this.#unflushed) {
       const at = offsetBytes - write.offsetBytes;
       if (write.bytes === null || at < 0 || at >= write.byteLength || !write.completed) continue;
+      write.bytes = write.bytes.slice();
       write.bytes[at] = (write.bytes[at] as number) ^ (1 << bit);
     }
   }
@@ -397,6 +401,7 @@ export class SimulatedDevice implements Device {
     const offset = write.offsetBytes + kept * SECTOR_BYTES;
     const old = new Uint8Array(write.byteLength - kept * SECTOR_BYTES);
     this.#current.read(offset, old);
+    write.bytes = write.bytes.slice();
     write.bytes.set(old, kept * SECTOR_BYTES);
     this.#unflushed.push(write);
     this.#apply(write);
@@ -498,20 +503,33 @@ export class SimulatedDevice implements Device {
     });
   }
 
-  #gather(addresses: readonly number[], byteLengths: readonly number[], target: Uint8Array): void {
+  /** What is in the buffers now. */
+  #taken(
+    addresses: readonly number[],
+    byteLengths: readonly number[],
+    byteLength: number,
+  ): Uint8Array {
+    const first = addresses[0] as number;
+    // Journals and maps are cleared by large writes of zeros: there is one array of those.
+    if (addresses.length === 1 && byteLength >= ZEROS_FROM_BYTES && byteLength <= ZEROS.length) {
+      if (isZero(this.#memory.subarray(first, first + byteLength)))
+        return ZEROS.subarray(0, byteLength);
+    }
+    const bytes = this.#slab.take(byteLength);
     let at = 0;
     for (let index = 0; index < addresses.length; index += 1) {
       const address = addresses[index] as number;
-      const byteLength = byteLengths[index] as number;
-      target.set(this.#memory.subarray(address, address + byteLength), at);
-      at += byteLength;
+      const length = byteLengths[index] as number;
+      bytes.set(this.#memory.subarray(address, address + length), at);
+      at += length;
     }
+    return bytes;
   }
 }
 
 function applyTo(image: SparseBytes, write: PendingWrite): void {
   if (write.bytes === null) image.clear(write.offsetBytes, write.byteLength);
-  else image.write(write.offsetBytes, write.bytes);
+  else image.share(write.offsetBytes, write.bytes);
 }
 
 /** Applies any subset of the sectors, in one of the shapes that tearing has: a prefix, a suffix, or scattered. */

@@ -38,14 +38,19 @@ export class SparseBytes {
     const end = target.length;
     let index = Math.floor(offsetBytes / size);
     let start = offsetBytes % size;
+    /** Where the zeros begin that come last in what has been read. */
+    let zeroFrom = 0;
     for (let at = 0; at < end; index++, start = 0) {
       const length = Math.min(end - at, size - start);
       const chunk = this.#chunks.get(index);
-      if (chunk === undefined) target.fill(0, at, at + length);
-      else if (length === size) target.set(chunk.bytes, at);
-      else target.set(chunk.bytes.subarray(start, start + length), at);
+      if (chunk !== undefined) {
+        if (zeroFrom < at) target.fill(0, zeroFrom, at);
+        target.set(length === size ? chunk.bytes : chunk.bytes.subarray(start, start + length), at);
+        zeroFrom = at + length;
+      }
       at += length;
     }
+    if (zeroFrom < end) target.fill(0, zeroFrom, end);
   }
 
   write(offsetBytes: number, source: Uint8Array): void {
@@ -59,6 +64,25 @@ export class SparseBytes {
       at += length;
       if (!this.#chunks.has(index) && isZero(part)) continue;
       this.#own(index, length === size).set(part, start);
+    }
+  }
+
+  /**
+   * Like write, but whole chunks are kept where they are: the caller never changes `source` again. What is written this way
+   * to several arrays is there once.
+   */
+  share(offsetBytes: number, source: Uint8Array): void {
+    const size = this.#chunkBytes;
+    const end = source.length;
+    if (offsetBytes % size !== 0 || end % size !== 0) {
+      this.write(offsetBytes, source);
+      return;
+    }
+    let index = offsetBytes / size;
+    for (let at = 0; at < end; at += size, index += 1) {
+      const bytes = size === end ? source : source.subarray(at, at + size);
+      if (this.#chunks.has(index) || !isZero(bytes))
+        this.#chunks.set(index, { owner: NOBODY, bytes });
     }
   }
 
@@ -111,6 +135,8 @@ export class SparseBytes {
 }
 
 const slab = new Slab(1 << 18);
+/** The token of chunks that are copied before they change, whoever changes them. */
+const NOBODY: object = {};
 
 interface Chunk {
   readonly owner: object;

@@ -2,9 +2,10 @@
  * Calls of a file system with text and bytes, as a client of the simulation makes them; and reading all that there is.
  */
 
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { EIO } from "../../host/base/errno.ts";
-import { Slab } from "../../host/base/slab.ts";
+import { type Arena, Slab } from "../../host/base/slab.ts";
 import { RetryFailed, retrying, type Task } from "../../host/base/task.ts";
 import type { Core } from "../../host/core/core.ts";
 import {
@@ -282,9 +283,17 @@ export class Calls {
     return yield (resume) => this.fs.sync(resume);
   }
 
-  /** What is there, or −errno. */
-  *tryRead(ino: number, offset: number, byteLength: number): Task<Uint8Array | number> {
-    const bytes = slab.take(byteLength);
+  /**
+   * What is there, or −errno.
+   *
+   * @param bytes Where it goes: as large as what is wanted.
+   */
+  *tryRead(
+    ino: number,
+    offset: number,
+    byteLength: number,
+    bytes: Uint8Array = slab.take(byteLength),
+  ): Task<Uint8Array | number> {
     let at = 0;
     const status = yield (resume) =>
       this.fs.read(ino, offset, byteLength, (result) => {
@@ -314,8 +323,9 @@ export class Calls {
    * Reads all that there is.
    *
    * @param isTolerant What gives EIO is named in the dump, or left out.
+   * @param arena Where the contents of files go; or they have memory of their own.
    */
-  *dump(isTolerant = false): Task<Dump> {
+  *dump(isTolerant = false, arena?: Arena): Task<Dump> {
     const entries = new Map<string, string>();
     const contents = new Map<number, Uint8Array>();
     const unreadable = new Map<number, Set<number>>();
@@ -335,7 +345,8 @@ export class Calls {
       entries.set(`i${ino}`, describeNode(node.node));
       for (const [name, value] of node.node.xattrs) entries.set(`x${ino}/${name}`, value);
       if (node.node.type === "file") {
-        const bytes = yield* this.tryRead(ino, 0, node.size);
+        const room = arena?.take(node.size);
+        const bytes = yield* this.tryRead(ino, 0, node.size, room);
         if (typeof bytes !== "number") contents.set(ino, bytes);
         else if (isTolerant && bytes === -EIO)
           contents.set(ino, yield* this.#readBlocks(ino, node.size, unreadable));
@@ -434,9 +445,11 @@ function typeOf(mode: number): NodeType {
 }
 
 function text(core: Core, address: number, length: number): string {
-  return String.fromCharCode(...core.bytes.subarray(address, address + length));
+  return Buffer.from(core.bytes.buffer, address, length).toString("latin1");
 }
 
+/** The bytes themselves when they are few. */
 export function digest(bytes: Uint8Array): string {
+  if (bytes.length < 64) return `=${Buffer.from(bytes).toString("latin1")}`;
   return createHash("sha1").update(bytes).digest("hex").slice(0, 16);
 }

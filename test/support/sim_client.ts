@@ -101,6 +101,8 @@ export interface Stage {
   readonly nextMode: () => number;
 }
 
+const READ_BYTES_MAX = 60_000;
+
 export class Client {
   readonly #stage: Stage;
   readonly #session: Session;
@@ -140,6 +142,7 @@ export class Client {
     wrong: () => this.#wrong(),
   };
   #prng: Prng = new Prng(0);
+  readonly #readBuffer: Uint8Array = new Uint8Array(READ_BYTES_MAX);
   /** Files that this client works on more than on others. */
   #favourite = 0;
   /** At the beginning of the operation: whether changes were refused, and how much damage had been met. */
@@ -844,10 +847,11 @@ export class Client {
     const file = ino === undefined ? undefined : this.#model.files.get(ino);
     if (ino === undefined || file === undefined || file.size === 0) return;
     const offset = this.#prng.below(file.size);
-    const most = this.#prng.below(4) === 0 ? 60_000 : 6000;
+    const length = 1 + this.#prng.below(this.#prng.below(4) === 0 ? READ_BYTES_MAX : 6000);
     const before = this.#model.tick;
     this.#fs.remember(ino, 1);
-    const bytes = yield* this.#calls.tryRead(ino, offset, 1 + this.#prng.below(most));
+    const room = this.#readBuffer.subarray(0, length);
+    const bytes = yield* this.#calls.tryRead(ino, offset, length, room);
     this.#fs.forget(ino, 1);
     this.#note(
       `read ${ino} at ${offset}`,

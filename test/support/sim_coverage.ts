@@ -24,9 +24,18 @@ export type StateName = (typeof STATES)[number];
 /** Below this many operations a run may leave things out. */
 export const COMPLETE_FROM = 60_000;
 
+const FAULT_COUNT = FAULTS.length + 1;
+const indexOf = <K>(names: readonly K[]): Map<K, number> =>
+  new Map(names.map((name, index) => [name, index]));
+const OPERATION_INDEX = indexOf<OperationName>(OPERATION_NAMES);
+const STATE_INDEX = indexOf<StateName>(STATES);
+const FAULT_INDEX = indexOf<FaultName>(FAULTS);
+
 export class Coverage {
-  /** "operation state fault" → count; the fault is the last of this life, "none" before it. */
-  readonly cells: Map<string, number> = new Map();
+  /** Counts by operation, state and fault; the fault is the last of this life, the last index is none. */
+  readonly #cells: Float64Array = new Float64Array(
+    OPERATION_NAMES.length * STATES.length * FAULT_COUNT,
+  );
   /** Faults that were put in. */
   readonly injected: Map<FaultName, number> = new Map();
   /** What came of it: "fault outcome" → count. */
@@ -35,11 +44,16 @@ export class Coverage {
   readonly errors: Map<string, number> = new Map();
 
   operation(name: OperationName, state: StateName, fault: FaultName | "none"): void {
-    add(this.cells, `${name} ${state} ${fault}`, 1);
+    const row = (OPERATION_INDEX.get(name) as number) * STATES.length;
+    const index = (row + (STATE_INDEX.get(state) as number)) * FAULT_COUNT;
+    const at = index + (fault === "none" ? FAULTS.length : (FAULT_INDEX.get(fault) as number));
+    this.#cells[at] = (this.#cells[at] as number) + 1;
   }
 
   merge(other: Coverage): void {
-    for (const [key, count] of other.cells) add(this.cells, key, count);
+    other.#cells.forEach((count, at) => {
+      this.#cells[at] = (this.#cells[at] as number) + count;
+    });
     for (const [key, count] of other.injected) add(this.injected, key, count);
     for (const [key, count] of other.outcomes) add(this.outcomes, key, count);
     for (const [key, count] of other.errors) add(this.errors, key, count);
@@ -47,10 +61,9 @@ export class Coverage {
 
   sum(select: (name: string, state: string, fault: string) => boolean): number {
     let total = 0;
-    for (const [key, count] of this.cells) {
-      const [name, state, fault] = key.split(" ") as [string, string, string];
-      if (select(name, state, fault)) total += count;
-    }
+    this.#cells.forEach((count, at) => {
+      if (count > 0 && select(...cellName(at))) total += count;
+    });
     return total;
   }
 
@@ -89,8 +102,12 @@ export class Coverage {
   }
 
   toJSON(): Record<string, Record<string, number>> {
+    const cells: Record<string, number> = {};
+    this.#cells.forEach((count, at) => {
+      if (count > 0) cells[cellName(at).join(" ")] = count;
+    });
     return {
-      cells: Object.fromEntries(this.cells),
+      cells,
       injected: Object.fromEntries(this.injected),
       outcomes: Object.fromEntries(this.outcomes),
       errors: Object.fromEntries(this.errors),
@@ -100,6 +117,15 @@ export class Coverage {
 
 export function add<K>(counts: Map<K, number>, key: K, count: number): void {
   counts.set(key, (counts.get(key) ?? 0) + count);
+}
+
+function cellName(at: number): [name: string, state: string, fault: string] {
+  const row = Math.floor(at / FAULT_COUNT);
+  return [
+    OPERATION_NAMES[Math.floor(row / STATES.length)] as string,
+    STATES[row % STATES.length] as string,
+    FAULTS[at % FAULT_COUNT] ?? "none",
+  ];
 }
 
 function row(name: string, columns: readonly string[]): string {

@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import { FsError } from "../../host/base/fs_error.ts";
 import { Prng } from "../../host/base/prng.ts";
+import { Arena } from "../../host/base/slab.ts";
 import { spawn, type Task } from "../../host/base/task.ts";
 import type { Device } from "../../host/device/device.ts";
 import type { CrashMode, SimulatedDevice } from "../../host/device/simulated_device.ts";
@@ -34,6 +35,8 @@ const QUOTA_SEED = 0x5bd1e995;
 const HASHED_CHARS = 1 << 16;
 const TRACE_LINES_SHOWN = 60;
 const SOURCE = new Uint8Array(70_000);
+/** What a mount, or one recovery, read from files: compared or copied before the next. */
+const dumps = new Arena(1 << 22);
 new Prng(2).bytes(SOURCE);
 const { journalStart, journalBlocks, ringStarts, blockCount } = geometryFor(64 << 20);
 /** What a mount reads first: of each in turn, one read of a recovery brings something else. */
@@ -223,7 +226,8 @@ class Simulation {
       }
       this.#note(`mounted, checkpoints every ${life.checkpointSeconds} s`);
       this.#changeQuotas(volume, new Prng(life.seed ^ QUOTA_SEED));
-      model = new VolumeModel(session.run(new Calls(work.core, volume.fs).dump()));
+      dumps.rewind();
+      model = new VolumeModel(session.run(new Calls(work.core, volume.fs).dump(false, dumps)));
     } catch (error) {
       this.#fail(`a volume that was whole does not mount: ${stackOf(error)}`);
     }
@@ -417,6 +421,7 @@ class Simulation {
     const nestedImages: SparseBytes[] = [];
     const isWhole = excuses.damaged.size === 0 && !excuses.lied;
     const nests = cut.number % 8 === 0 && isWhole;
+    dumps.rewind();
     const session = new Session(rescue, { prng: new Prng(prng.u32()), image: cut.image });
     this.#rescueLog = session.log;
     for (const bad of excuses.badRanges) session.device.failReads(bad.offsetBytes, bad.byteLength);
@@ -467,7 +472,7 @@ class Simulation {
     if (hasStrayed) add(this.#coverage.outcomes, `misdirected-read of ${stray?.name}`, 1);
     this.#replayed += volume.status().journal.replayedTransactions;
     const calls = new Calls(session.core, volume.fs);
-    const dump = session.run(calls.dump(!isWhole));
+    const dump = session.run(calls.dump(!isWhole, dumps));
     if (unjustified !== null) throw new SimulationFailure(unjustified);
     const isWeak = excuses.journalHit || excuses.lied;
     const problem = this.#model.problem(dump, cut.moment, isWeak);
@@ -496,7 +501,7 @@ class Simulation {
     this.#nestedCuts += 1;
     const session = new Session(getMachines().rescue, { prng: new Prng(prng.u32()), image });
     const volume = session.run(mountVolume(session.environment, [session.device], MOUNT));
-    const found = session.run(new Calls(session.core, volume.fs).dump());
+    const found = session.run(new Calls(session.core, volume.fs).dump(false, dumps));
     const changed = difference(before, found);
     if (changed !== null)
       throw new SimulationFailure(`after a second loss of power, during recovery: ${changed}`);
@@ -525,13 +530,16 @@ class Simulation {
         must(yield* calls.fsync(ino));
       })(),
     );
-    const dump = session.run(calls.dump());
+    const dump = session.run(calls.dump(false, dumps));
     session.run(volume.unmount());
     const image = session.device.currentImage();
     this.#fsck(image.clone(), "after it was used and unmounted");
     const again = new Session(rescue, { prng: new Prng(1), image });
     const second = again.run(mountVolume(again.environment, [again.device], { readOnly: true }));
-    const changed = difference(dump, again.run(new Calls(again.core, second.fs).dump()));
+    const changed = difference(
+      dump,
+      again.run(new Calls(again.core, second.fs).dump(false, dumps)),
+    );
     if (changed !== null)
       throw new SimulationFailure(`after it was used and unmounted: ${changed}`);
   }
