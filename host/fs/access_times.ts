@@ -8,7 +8,15 @@ import { setI64 } from "../base/bytes.ts";
 import { Retry } from "../base/retry.ts";
 import type { Core } from "../core/core.ts";
 import type { Layout } from "../core/layout.ts";
-import { INODE_ATIME, INODE_ATIME_NS, INODE_BYTES } from "../format/inode.ts";
+import {
+  INODE_ATIME,
+  INODE_ATIME_NS,
+  INODE_BYTES,
+  INODE_CTIME,
+  INODE_CTIME_NS,
+  INODE_MTIME,
+  INODE_MTIME_NS,
+} from "../format/inode.ts";
 import { ITEM_INODE } from "../format/key.ts";
 import { INTENT_GROW } from "../store/item_store.ts";
 import type { Store } from "../store/store.ts";
@@ -110,6 +118,11 @@ export class AccessTimes {
     }
   }
 
+  #setTime(field: number, nsField: number, seconds: number, nanoseconds: number): void {
+    setI64(this.#core.view, this.#inode + field, seconds);
+    this.#core.view.setUint32(this.#inode + nsField, nanoseconds, true);
+  }
+
   #putSome(): void {
     const store = this.#store;
     // The last of the space is for removals: without room the times are lost.
@@ -121,8 +134,12 @@ export class AccessTimes {
     const present = batch.filter(([ino]) => this.#isCached(ino));
     for (const [ino, time] of present) {
       this.#core.exports.bytes_copy(this.#inode, store.get(ino, ITEM_INODE, 0), INODE_BYTES);
-      setI64(this.#core.view, this.#inode + INODE_ATIME, time.seconds);
-      this.#core.view.setUint32(this.#inode + INODE_ATIME_NS, time.nanoseconds, true);
+      // With those of buffered data: an inode in the journal is newer than what comes before it.
+      this.#getAttributes(ino, this.#out);
+      const { mtime, mtimeNs, ctime, ctimeNs } = this.#out;
+      this.#setTime(INODE_MTIME, INODE_MTIME_NS, mtime, mtimeNs);
+      this.#setTime(INODE_CTIME, INODE_CTIME_NS, ctime, ctimeNs);
+      this.#setTime(INODE_ATIME, INODE_ATIME_NS, time.seconds, time.nanoseconds);
       store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);
     }
     store.commit();

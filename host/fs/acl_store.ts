@@ -121,8 +121,7 @@ export class AclStore {
     }
     if (isAccess && isMinimal(entries)) this.#xattrs.drop(ino, record, slot);
     else this.#xattrs.put(ino, record, slot, name.address, name.length, valueAddress, valueLength);
-    inodes.touchCtime(record);
-    inodes.put(ino, record);
+    inodes.putChanged(ino, record);
     this.#store.commit();
     return 0;
   }
@@ -139,8 +138,7 @@ export class AclStore {
     if (slot === null || !slot.exists) return -ENODATA;
     inodes.readClock();
     this.#xattrs.drop(ino, record, slot);
-    inodes.touchCtime(record);
-    inodes.put(ino, record);
+    inodes.putChanged(ino, record);
     this.#store.commit();
     return 0;
   }

@@ -21,8 +21,17 @@ export interface DataHooks {
    * begin; may throw Retry.
    */
   orderData(ino: number): void;
-  /** Times changed explicitly (utimens, chmod …): buffered ones give way. */
   /** FS_*_FL were set. */
   flagsChanged(ino: number, flags: number): void;
+  /** Times changed explicitly (utimens, chmod …): buffered ones give way. */
   attributesChanged(ino: number, out: Attributes): void;
+  /**
+   * Something else than data or attributes changed now (a name, a link, an extended attribute): so did ctime alone.
+   * Returns the mtime of buffered data, if that is newer than the inode's.
+   */
+  ctimeChanged(
+    ino: number,
+    seconds: number,
+    nanoseconds: number,
+  ): { readonly mtime: number; readonly mtimeNs: number } | null;
 }

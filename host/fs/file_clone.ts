@@ -34,6 +34,7 @@ import {
   inodeFlags,
   inodeIsRegular,
   inodeSize,
+  storeBufferedTimes,
   storeInodeData,
 } from "./inode_data.ts";
 import { fixedProblem } from "./inode_flags.ts";
@@ -353,6 +354,7 @@ export class FileClone {
     if ((inodeFlags(this.#core, inode) & INODE_SHARED) !== 0) return;
     copyInodeForData(this.#core, inode, this.#source);
     addInodeFlags(this.#core, this.#source, INODE_SHARED);
+    storeBufferedTimes(this.#core, this.#source, source ?? null);
     this.#store.put(from, ITEM_INODE, 0, this.#source, INODE_BYTES);
   }
 

@@ -296,6 +296,18 @@ export class FileData implements DataHooks {
     file.ctimeNs = out.ctimeNs;
   }
 
+  ctimeChanged(
+    ino: number,
+    seconds: number,
+    nanoseconds: number,
+  ): { readonly mtime: number; readonly mtimeNs: number } | null {
+    const file = this.#files.get(ino);
+    if (file === undefined) return null;
+    file.ctime = seconds;
+    file.ctimeNs = nanoseconds;
+    return file.timesDirty ? file : null;
+  }
+
   // --- ranges ---
 
   fallocate(ino: number, mode: number, offset: number, byteLength: number): number {

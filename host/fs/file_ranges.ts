@@ -181,7 +181,7 @@ export class FileRanges {
           this.#inode,
           size,
           inodeBlocks(this.#core, this.#inode) - lost,
-          null,
+          this.#files.get(ino) ?? null,
         );
         this.#store.put(ino, ITEM_INODE, 0, this.#inode, INODE_BYTES);
         this.#store.logTruncate(ino, size);

@@ -5,7 +5,7 @@ import type { ReplayTarget } from "../store/recovery.ts";
 import type { Store } from "../store/store.ts";
 import type { DirtyFiles } from "./dirty_files.ts";
 import type { ExtentMap } from "./extent_map.ts";
-import { inodeSize } from "./inode_data.ts";
+import { inodeSize, inodeTimes, Times } from "./inode_data.ts";
 import type { Quotas } from "./quotas.ts";
 
 export class FileReplay implements ReplayTarget {
@@ -14,6 +14,7 @@ export class FileReplay implements ReplayTarget {
   readonly #extents: ExtentMap;
 
   readonly #quotas: Quotas;
+  readonly #times = new Times();
 
   constructor(options: { store: Store; files: DirtyFiles; extents: ExtentMap; quotas: Quotas }) {
     this.#quotas = options.quotas;
@@ -46,10 +47,21 @@ export class FileReplay implements ReplayTarget {
     this.#files.copyIn(file, offset, address, byteLength, first, byteLength / BLOCK_BYTES);
     if (this.#replayedTruncate === ino) file.size = size;
     else file.size = Math.max(file.size, size);
+    const inode = this.#store.get(ino, ITEM_INODE, 0);
+    inodeTimes(this.#store.core, inode, this.#times);
+    const { ctime, ctimeNs } = this.#times;
+    // The data of a change of attributes or of a write that left the times to others: the inode says it all.
+    if (this.#times.mtime === mtime && this.#times.mtimeNs === mtimeNs) {
+      Object.assign(file, this.#times);
+      file.timesDirty = false;
+      return;
+    }
     file.mtime = mtime;
     file.mtimeNs = mtimeNs;
-    file.ctime = mtime;
-    file.ctimeNs = mtimeNs;
+    // A write sets both to the same; what the inode has is later if the inode was changed since.
+    const isLater = ctime > mtime || (ctime === mtime && ctimeNs > mtimeNs);
+    file.ctime = isLater ? ctime : mtime;
+    file.ctimeNs = isLater ? ctimeNs : mtimeNs;
     file.timesDirty = true;
   }
 

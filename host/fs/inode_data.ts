@@ -70,6 +70,11 @@ export function storeInodeData(
 ): void {
   setU64(core.view, at + INODE_SIZE, size);
   setU64(core.view, at + INODE_BLOCKS, Math.max(0, blocks));
+  storeBufferedTimes(core, at, file);
+}
+
+/** Every inode that is put has all times as they are then: recovery takes it for newer than the data before it. SPEC §7.3. */
+export function storeBufferedTimes(core: Core, at: number, file: DirtyFile | null): void {
   if (file?.timesDirty !== true) return;
   setI64(core.view, at + INODE_MTIME, file.mtime);
   core.view.setUint32(at + INODE_MTIME_NS, file.mtimeNs, true);

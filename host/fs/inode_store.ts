@@ -30,6 +30,7 @@ import {
 } from "../format/inode.ts";
 import { ITEM_INODE } from "../format/key.ts";
 import type { ItemStore } from "../store/item_store.ts";
+import type { DataHooks } from "./data_hooks.ts";
 import type { Attributes } from "./file_system.ts";
 
 export const S_IFMT = 0o170000;
@@ -44,6 +45,7 @@ export const S_ISVTX = 0o1000;
 const RECORDS = 6;
 
 export class InodeStore {
+  readonly #hooks: Pick<DataHooks, "ctimeChanged"> | null;
   readonly #store: ItemStore;
   readonly #core: Core;
   readonly #clock: Clock;
@@ -52,7 +54,15 @@ export class InodeStore {
   nowSeconds = 0;
   nowNanoseconds = 0;
 
-  constructor(store: ItemStore, core: Core, clock: Clock, layout: Layout) {
+  /** @param hooks Hears of ctimes: buffered data has its own. */
+  constructor(
+    store: ItemStore,
+    core: Core,
+    clock: Clock,
+    layout: Layout,
+    hooks: Pick<DataHooks, "ctimeChanged"> | null,
+  ) {
+    this.#hooks = hooks;
     this.#store = store;
     this.#core = core;
     this.#clock = clock;
@@ -80,6 +90,15 @@ export class InodeStore {
 
   put(ino: number, record: number): void {
     this.#store.put(ino, ITEM_INODE, 0, record, INODE_BYTES);
+  }
+
+  /** Puts an inode of which something else than data or attributes changed: ctime is now. */
+  putChanged(ino: number, record: number): void {
+    this.touchCtime(record);
+    const data = this.#hooks?.ctimeChanged(ino, this.nowSeconds, this.nowNanoseconds) ?? null;
+    // An inode in the journal has all times as they are then: recovery takes it for the newer one. SPEC §7.3.
+    if (data !== null) this.setTime(record, INODE_MTIME, INODE_MTIME_NS, data.mtime, data.mtimeNs);
+    this.put(ino, record);
   }
 
   remove(ino: number): void {

@@ -208,9 +208,8 @@ export class NameAttributes {
     const capability = this.#xattrs.lookAtCapability(ino, record);
     inodes.readClock();
     inodes.setMode(record, withoutPrivileges(mode));
-    inodes.touchCtime(record);
     if (capability) this.#xattrs.dropCapability(ino, record);
-    inodes.put(ino, record);
+    inodes.putChanged(ino, record);
     this.#store.commit();
     return 0;
   }

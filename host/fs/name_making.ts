@@ -226,8 +226,7 @@ export class NameMaking {
       (inodes.mode(record) & S_IFMT) >> 12,
     );
     inodes.setU32(record, INODE_NLINK, links + 1);
-    inodes.touchCtime(record);
-    inodes.put(ino, record);
+    inodes.putChanged(ino, record);
     this.#parts.countEntries(directory, 1);
     inodes.touchMtime(directory);
     inodes.put(newParent, directory);

@@ -54,7 +54,7 @@ export class NameParts {
     this.hooks = options.hooks;
     this.quotas = options.quotas;
     this.readOnly = options.readOnly;
-    this.inodes = new InodeStore(store, core, options.clock, layout);
+    this.inodes = new InodeStore(store, core, options.clock, layout, options.hooks);
     this.directory = new Directory(store, core, layout);
     this.xattrs = new Xattrs(store, core, this.inodes, layout);
     this.acls = new AclStore(store, core, this.inodes, this.xattrs, layout);

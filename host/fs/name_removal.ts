@@ -131,9 +131,8 @@ export class NameRemoval {
     const inodes = this.#inodes;
     const links = inodes.isDirectory(record) ? 0 : inodes.u32(record, INODE_NLINK) - 1;
     inodes.setU32(record, INODE_NLINK, links);
-    inodes.touchCtime(record);
     if (links > 0) {
-      inodes.put(ino, record);
+      inodes.putChanged(ino, record);
       return false;
     }
     if (this.#releasable) {
@@ -144,7 +143,7 @@ export class NameRemoval {
       return false;
     }
     const held = this.#references.get(ino) > 0;
-    inodes.put(ino, record);
+    inodes.putChanged(ino, record);
     this.#store.put(0, ITEM_ORPHAN, ino, this.#store.scratchAddress, 0);
     if (held) this.#parts.unlinked.add(ino);
     return !held;

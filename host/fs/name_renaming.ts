@@ -169,8 +169,7 @@ export class NameRenaming {
       inodes.touchMtime(to);
       inodes.put(newParent, to);
     }
-    inodes.touchCtime(moved);
-    inodes.put(ino, moved);
+    inodes.putChanged(ino, moved);
     const reap = exists && this.#removal.dropLink(other, target);
     this.#store.commit();
     if (reap) this.#hooks.reap(other);
@@ -230,10 +229,8 @@ export class NameRenaming {
       inodes.touchMtime(to);
       inodes.put(newParent, to);
     }
-    inodes.touchCtime(moved);
-    inodes.put(ino, moved);
-    inodes.touchCtime(target);
-    inodes.put(other, target);
+    inodes.putChanged(ino, moved);
+    inodes.putChanged(other, target);
     this.#store.commit();
     return 0;
   }

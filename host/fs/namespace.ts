@@ -157,7 +157,7 @@ export function formatRoot(
   layout: Layout,
   owner: { readonly uid: number; readonly gid: number } = { uid: 0, gid: 0 },
 ): void {
-  const inodes = new InodeStore(store, core, clock, layout);
+  const inodes = new InodeStore(store, core, clock, layout, null);
   const record = inodes.record(0);
   store.get(ROOT_INO, ITEM_INODE, 0);
   inodes.readClock();

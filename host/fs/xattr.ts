@@ -109,8 +109,7 @@ export class Xattrs {
     if (!slot.exists && flags === XATTR_REPLACE) return -ENODATA;
     this.#inodes.readClock();
     this.put(ino, record, slot, nameAddress, nameLength, valueAddress, valueLength);
-    this.#inodes.touchCtime(record);
-    this.#inodes.put(ino, record);
+    this.#inodes.putChanged(ino, record);
     this.#store.commit();
     return 0;
   }
@@ -238,8 +237,7 @@ export class Xattrs {
     if (slot === null || !slot.exists) return -ENODATA;
     this.#inodes.readClock();
     this.drop(ino, record, slot);
-    this.#inodes.touchCtime(record);
-    this.#inodes.put(ino, record);
+    this.#inodes.putChanged(ino, record);
     this.#store.commit();
     return 0;
   }

@@ -61,6 +61,20 @@ export interface Leniency {
   readonly isWeak?: boolean;
   /** Blocks that could not be read. */
   readonly unreadable?: ReadonlySet<number> | undefined;
+  /** What was found besides the contents. */
+  readonly times?: Times | undefined;
+}
+
+/** Seconds and nanoseconds since the epoch, as text. */
+export interface Times {
+  readonly mtime: string;
+  readonly ctime: string;
+}
+
+export const UNKNOWN_TIMES: Times = { mtime: "unknown", ctime: "unknown" };
+
+export function timesText(times: Times): string {
+  return `${times.mtime} ${times.ctime}`;
 }
 
 const ZEROS = new Uint8Array(BLOCK);
@@ -72,9 +86,18 @@ export class FileModel {
   readonly #blocks = new Map<number, Version[]>();
   readonly #sizes: { tick: number; size: number }[];
   readonly #events: FileEvent[] = [];
+  /** All that it had, the newest last. */
+  readonly #times: { tick: number; times: Times }[] = [];
+  readonly #spans: { readonly from: number; to: number }[] = [];
 
-  constructor(ino: number, tick: number, contents: Uint8Array = ZEROS.subarray(0, 0)) {
+  constructor(
+    ino: number,
+    tick: number,
+    contents: Uint8Array = ZEROS.subarray(0, 0),
+    times: Times = UNKNOWN_TIMES,
+  ) {
     this.ino = ino;
+    this.#times.push({ tick, times });
     this.size = contents.length;
     this.#sizes = [{ tick, size: this.size }];
     for (let block = 0; block * BLOCK < contents.length; block++) {
@@ -104,6 +127,31 @@ export class FileModel {
     }
     if (end > this.size) this.#resize(tick, end);
     this.#events.push({ kind: "write", tick, first, last });
+  }
+
+  get times(): Times {
+    return (this.#times[this.#times.length - 1] as { times: Times }).times;
+  }
+
+  set(tick: number, times: Times): void {
+    this.#times.push({ tick, times });
+  }
+
+  /**
+   * An operation that takes several transactions began: each has a time of its own. What is returned says that it succeeded; of
+   * one that failed nobody knows.
+   */
+  beginSteps(tick: number): (tick: number) => void {
+    const span = { from: tick, to: Number.POSITIVE_INFINITY };
+    this.#spans.push(span);
+    return (end) => {
+      span.to = end;
+    };
+  }
+
+  /** Nobody knows its times just now. */
+  get isStepping(): boolean {
+    return this.#spans.some((span) => span.to === Number.POSITIVE_INFINITY);
   }
 
   truncate(tick: number, size: number): void {
@@ -246,6 +294,10 @@ export class FileModel {
     }
     const size = found.length;
     const isMultiple = size % BLOCK === 0 && size > multiplesFrom && size < multiplesTo;
+    if (leniency.times !== undefined) {
+      const problem = this.#timesProblem(leniency.times, base, next);
+      if (problem !== null) return problem;
+    }
     if (!sizes.has(size) && !isMultiple) {
       return `inode ${this.ino} has ${size} bytes; possible since tick ${base}: ${[...sizes].join(", ")}`;
     }
@@ -261,6 +313,23 @@ export class FileModel {
       if (!matches) return this.#describe(block, part, base, list.length);
     }
     return null;
+  }
+
+  /** Whether a loss of power may leave these times: each is one that it had since `base`, before `next`. */
+  #timesProblem(found: Times, base: number, next: number): string | null {
+    if (this.#spans.some((span) => span.from < next && span.to >= base)) return null;
+    let isMtime = false;
+    let isCtime = false;
+    for (let index = this.#times.length - 1; index >= 0; index--) {
+      const { tick, times } = this.#times[index] as { tick: number; times: Times };
+      if (tick >= next) continue;
+      isMtime ||= times.mtime === found.mtime;
+      isCtime ||= times.ctime === found.ctime;
+      if (tick <= base || (isMtime && isCtime)) break;
+    }
+    if (isMtime && isCtime) return null;
+    const had = this.#times.map(({ tick, times }) => `${tick}: ${timesText(times)}`).join(", ");
+    return `inode ${this.ino} has times ${timesText(found)}; since tick ${base}, before ${next} it had ${had}`;
   }
 
   /** Whether a read that began at one tick and ended at another may have given this. */
@@ -374,6 +443,8 @@ export interface Node {
   /** Of a directory. */
   readonly names: Map<string, number>;
   parent: number;
+  /** Of files FileModel has them. */
+  times: Times;
 }
 
 /** Everything that was read from a recovered volume. */
@@ -383,6 +454,8 @@ export interface Dump {
   readonly contents: Map<number, Uint8Array>;
   /** Blocks of files that gave an error; their bytes in `contents` mean nothing. */
   readonly unreadable?: Map<number, Set<number>>;
+  /** Of regular files, when they were asked for; those of other objects are among the entries. */
+  readonly times?: Map<number, Times>;
   /** Metadata that gave an error is left out. */
   readonly isPartial?: boolean;
 }
@@ -439,8 +512,15 @@ export class VolumeModel {
   tick = 0;
   #step: Step | null = null;
 
-  /** A model of what was found: all of it is durable. */
-  constructor(dump: Dump) {
+  readonly #now: (() => string) | null;
+
+  /**
+   * A model of what was found: all of it is durable.
+   *
+   * @param now The time of a change that is made now; none: the model does not know of times.
+   */
+  constructor(dump: Dump, now: (() => string) | null = null) {
+    this.#now = now;
     this.entries = new Map(dump.entries);
     for (const [key, value] of dump.entries) {
       if (!key.startsWith("i")) continue;
@@ -462,9 +542,11 @@ export class VolumeModel {
         xattrs: new Map(),
         names: new Map(),
         parent: 1,
+        times: UNKNOWN_TIMES,
       });
       this.#count(this.node(ino));
-      if (type === "file") this.addFile(new FileModel(ino, 0, dump.contents.get(ino)));
+      if (type === "file")
+        this.addFile(new FileModel(ino, 0, dump.contents.get(ino), dump.times?.get(ino)));
     }
     for (const [key, value] of dump.entries) {
       const [owner, name] = splitKey(key);
@@ -473,6 +555,10 @@ export class VolumeModel {
         const child = this.node(Number(value));
         if (child.type === "directory") child.parent = owner;
       } else if (key.startsWith("x")) this.node(owner).xattrs.set(name, value);
+      else if (key.startsWith("t")) {
+        const [mtime, ctime] = value.split(" ") as [string, string];
+        this.node(owner).times = { mtime, ctime };
+      }
     }
   }
 
@@ -526,25 +612,51 @@ export class VolumeModel {
     this.others.delete(node.ino);
     this.regular.delete(node.ino);
     this.#set(`i${node.ino}`, undefined);
+    this.#set(`t${node.ino}`, undefined);
     for (const name of node.xattrs.keys()) this.#set(`x${node.ino}/${name}`, undefined);
   }
 
   putName(parent: number, name: string, ino: number): void {
     this.node(parent).names.set(name, ino);
     this.#set(`n${parent}/${name}`, String(ino));
+    this.changed(parent, true);
   }
 
   removeName(parent: number, name: string): void {
     this.node(parent).names.delete(name);
     this.#set(`n${parent}/${name}`, undefined);
+    this.changed(parent, true);
+  }
+
+  /** The object changed now. @param isContents Not its attributes alone. */
+  changed(ino: number, isContents: boolean): void {
+    const now = this.#now?.();
+    if (now !== undefined) this.setTimes(ino, isContents ? now : null, now);
+  }
+
+  /** @param mtime null: as it was. */
+  setTimes(ino: number, mtime: string | null, ctime: string): void {
+    const holder = this.history.get(ino) ?? this.nodes.get(ino);
+    if (this.#now === null || holder === undefined) return;
+    const times = { mtime: mtime ?? holder.times.mtime, ctime };
+    if (holder instanceof FileModel) {
+      holder.set(this.tick, times);
+    } else {
+      holder.times = times;
+      this.#set(`t${ino}`, timesText(times));
+    }
   }
 
   /** Changes the link count of an inode, which is gone when it is 0 (1 for a directory). */
   link(ino: number, change: number): void {
     const node = this.node(ino);
     node.links += change;
-    if (node.links < (node.type === "directory" ? 2 : 1)) this.#dropNode(node);
-    else this.putNode(node);
+    if (node.links < (node.type === "directory" ? 2 : 1)) {
+      this.#dropNode(node);
+    } else {
+      this.putNode(node);
+      this.changed(ino, false);
+    }
   }
 
   setXattr(ino: number, name: string, value: string | undefined): void {
@@ -552,6 +664,7 @@ export class VolumeModel {
     if (value === undefined) node.xattrs.delete(name);
     else node.xattrs.set(name, value);
     this.#set(`x${ino}/${name}`, value);
+    this.changed(ino, false);
   }
 
   // --- promises ---
@@ -637,6 +750,7 @@ export class VolumeModel {
       const problem = file.problem(bytes, included, next, acknowledged, {
         isWeak,
         unreadable: dump.unreadable?.get(ino),
+        times: dump.times?.get(ino),
       });
       if (problem !== null) return problem;
     }
@@ -680,6 +794,11 @@ export function difference(first: Dump, second: Dump): string | null {
   }
   for (const [key, value] of second.entries)
     if (!first.entries.has(key)) return `${key}: nothing became ${value}`;
+  for (const [ino, times] of first.times ?? []) {
+    const other = second.times?.get(ino) ?? UNKNOWN_TIMES;
+    if (timesText(other) !== timesText(times))
+      return `inode ${ino}: times ${timesText(times)} became ${timesText(other)}`;
+  }
   for (const [ino, bytes] of first.contents) {
     const other = second.contents.get(ino);
     if (other === undefined || other.length !== bytes.length) {

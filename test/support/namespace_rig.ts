@@ -88,6 +88,10 @@ export class RecordingHooks implements DataHooks {
 
   flagsChanged(): void {}
 
+  ctimeChanged(): null {
+    return null;
+  }
+
   attributesChanged(ino: number, out: Attributes): void {
     const newer = this.overlays.get(ino);
     if (newer !== undefined) newer.mtime = out.mtime;

@@ -16,17 +16,30 @@ import {
   type FileSystem,
   NewNode,
   ROOT_INO,
+  SET_ATIME,
+  SET_CTIME,
   SET_GID,
   SET_MODE,
+  SET_MTIME,
   SET_SIZE,
   SET_UID,
 } from "../../host/fs/file_system.ts";
-import { BLOCK, type Dump, describeNode, type Node, type NodeType } from "./crash_model.ts";
+import {
+  BLOCK,
+  type Dump,
+  describeNode,
+  type Node,
+  type NodeType,
+  type Times,
+  timesText,
+} from "./crash_model.ts";
 import { SimulationFailure } from "./sim_engine.ts";
 
 export const PAYLOAD_BLOCKS: number = 32;
 
 const slab = new Slab(1 << 20);
+
+export type Instant = readonly [seconds: number, nanoseconds: number];
 
 /** Calls of a file system with text and bytes; several may be under way, each with its own buffers. */
 export class Calls {
@@ -154,6 +167,18 @@ export class Calls {
       change.set = SET_UID | SET_GID;
       change.uid = uid;
       change.gid = gid;
+      return this.fs.setAttributes(ino, change, this.#out);
+    }, applied);
+  }
+
+  /** @param ctime null: that of the change. */
+  setTimes(ino: number, mtime: Instant, ctime: Instant | null, applied: () => void): Task<number> {
+    return this.#run(() => {
+      const change = this.#change;
+      change.set = SET_ATIME | SET_MTIME | (ctime === null ? 0 : SET_CTIME);
+      [change.atime, change.atimeNs] = mtime;
+      [change.mtime, change.mtimeNs] = mtime;
+      if (ctime !== null) [change.ctime, change.ctimeNs] = ctime;
       return this.fs.setAttributes(ino, change, this.#out);
     }, applied);
   }
@@ -324,8 +349,10 @@ export class Calls {
    *
    * @param isTolerant What gives EIO is named in the dump, or left out.
    * @param arena Where the contents of files go; or they have memory of their own.
+   * @param withTimes mtime and ctime too.
    */
-  *dump(isTolerant = false, arena?: Arena): Task<Dump> {
+  *dump(isTolerant = false, arena?: Arena, withTimes = false): Task<Dump> {
+    const times = new Map<number, Times>();
     const entries = new Map<string, string>();
     const contents = new Map<number, Uint8Array>();
     const unreadable = new Map<number, Set<number>>();
@@ -343,6 +370,8 @@ export class Calls {
         continue;
       }
       entries.set(`i${ino}`, describeNode(node.node));
+      if (withTimes && node.node.type === "file") times.set(ino, node.node.times);
+      else if (withTimes) entries.set(`t${ino}`, timesText(node.node.times));
       for (const [name, value] of node.node.xattrs) entries.set(`x${ino}/${name}`, value);
       if (node.node.type === "file") {
         const room = arena?.take(node.size);
@@ -358,7 +387,7 @@ export class Calls {
         seen.add(child);
       }
     }
-    return { entries, contents, unreadable, isPartial };
+    return { entries, contents, unreadable, isPartial, ...(withTimes ? { times } : {}) };
   }
 
   /** Block by block what is left of a file. */
@@ -382,10 +411,12 @@ export class Calls {
       if (result < 0) throw new SimulationFailure(`looking at inode ${ino} failed: ${result}`);
       return result;
     };
-    const [mode, links, size, owner, rdev] = yield* retrying(() => {
+    const [mode, links, size, owner, rdev, times] = yield* retrying(() => {
       must(fs.getAttributes(ino, this.#out));
       const { mode, nlink, size, uid, gid, rdev } = this.#out;
-      return [mode, nlink, size, `${uid}:${gid}`, rdev] as const;
+      const mtime = timeText(this.#out.mtime, this.#out.mtimeNs);
+      const ctime = timeText(this.#out.ctime, this.#out.ctimeNs);
+      return [mode, nlink, size, `${uid}:${gid}`, rdev, { mtime, ctime }] as const;
     });
     const type = typeOf(mode);
     const xattrs = new Map<string, string>();
@@ -431,10 +462,14 @@ export class Calls {
     }
     const parent = 0;
     return {
-      node: { ino, type, mode: mode & 0o7777, links, owner, target, xattrs, names, parent },
+      node: { ino, type, mode: mode & 0o7777, links, owner, target, xattrs, names, parent, times },
       size,
     };
   }
+}
+
+export function timeText(seconds: number, nanoseconds: number): string {
+  return `${seconds}.${nanoseconds}`;
 }
 
 function typeOf(mode: number): NodeType {

@@ -34,9 +34,11 @@ import {
   FileModel,
   type Node,
   type Promised,
+  timesText,
+  UNKNOWN_TIMES,
   type VolumeModel,
 } from "./crash_model.ts";
-import { Calls, digest, PAYLOAD_BLOCKS } from "./sim_calls.ts";
+import { Calls, digest, type Instant, PAYLOAD_BLOCKS, timeText } from "./sim_calls.ts";
 import { add, type Coverage, type StateName } from "./sim_coverage.ts";
 import { getMachines, type Session, SimulationFailure } from "./sim_engine.ts";
 import type { Faults } from "./sim_faults.ts";
@@ -139,6 +141,7 @@ export class Client {
     checkpoint: () => this.#checkpoint(),
     chmod: () => this.#setMode(),
     chown: () => this.#setOwner(),
+    utimes: () => this.#setTimes(),
     wrong: () => this.#wrong(),
   };
   #prng: Prng = new Prng(0);
@@ -288,6 +291,7 @@ export class Client {
       this.#model.putNode(newNode(ino, "file", mode, 1, "", parent));
       this.#model.putName(parent, name, ino);
       this.#model.addFile(new FileModel(ino, tick));
+      this.#model.changed(ino, true);
       this.#model.end();
     });
     this.#note(`create ${parent}/${name} as ${made}`, result);
@@ -327,6 +331,7 @@ export class Client {
     const applied = (): void => {
       this.#model.tick += 1;
       this.#model.history.get(ino)?.write(this.#model.tick, offset, bytes, true);
+      this.#model.changed(ino, true);
     };
     const owned = offset % 4096 === 0 && length >= 4096 && prng.below(2) === 0;
     const result = owned
@@ -401,6 +406,8 @@ export class Client {
         }
         model.files.get(ino)?.published(tick);
       }
+      if (other !== ino) model.changed(ino, false);
+      if (exchange && other !== undefined && other !== ino) model.changed(other, false);
       model.end();
     };
     const isFree = this.#model.node(newParent).names.get(newName) === undefined;
@@ -473,13 +480,16 @@ export class Client {
     if (kind === 2) size = file.size + this.#prng.below(20_000);
     if (kind === 3) size = file.size - this.#prng.below(Math.min(file.size, 4096) + 1);
     const mode = this.#nextMode();
+    const ended = this.#steps(ino);
     const result = yield* this.#calls.truncate(ino, size, mode, () => {
+      ended();
       const tick = this.#model.begin(`truncate ${ino}`);
       const node = this.#model.nodes.get(ino);
       if (node !== undefined) {
         node.mode = mode;
         this.#model.putNode(node);
         this.#model.history.get(ino)?.truncate(tick, size);
+        this.#model.changed(ino, true);
       }
       this.#model.end();
     });
@@ -496,6 +506,7 @@ export class Client {
       if (node !== undefined) {
         node.owner = `${uid}:${gid}`;
         this.#model.putNode(node);
+        this.#model.changed(ino, false);
       }
       this.#model.end();
     });
@@ -514,6 +525,7 @@ export class Client {
       this.#model.begin(`mknod ${parent}/${name}`);
       this.#model.putNode(newNode(ino, "special", mode, 1, target, parent));
       this.#model.putName(parent, name, ino);
+      this.#model.changed(ino, true);
       this.#model.end();
     });
     this.#note(`mknod ${parent}/${name} ${target}`, result);
@@ -566,6 +578,8 @@ export class Client {
       describeNode(found.node) !== describeNode(node) ||
       !sameMaps(found.node.xattrs, node.xattrs) ||
       !sameMaps(found.node.names, node.names) ||
+      (file?.isStepping !== true &&
+        timesText(found.node.times) !== timesText((file ?? node).times)) ||
       (file !== undefined && file.size !== size) ||
       (node.type === "directory" && node.names.size !== size);
     if (!wrong) return;
@@ -573,7 +587,8 @@ export class Client {
     const names = `${[...found.node.names]} not ${[...node.names]}`;
     throw new SimulationFailure(
       `inode ${ino} is ${describeNode(found.node)} of ${size}, not ${describeNode(node)} of ` +
-        `${file?.size ?? node.names.size}; attributes ${xattrs}; names ${names}`,
+        `${file?.size ?? node.names.size}; times ${timesText(found.node.times)} not ` +
+        `${timesText((file ?? node).times)}; attributes ${xattrs}; names ${names}`,
     );
   }
 
@@ -582,8 +597,11 @@ export class Client {
     const ino = this.#file();
     if (ino === undefined) return;
     const offset = FILE_BYTES_MAX + this.#prng.below(1 << 26);
+    const ended = this.#steps(ino);
     const result = yield* this.#calls.keep(ino, FALLOC_FL_KEEP_SIZE, offset, FILL_BYTES, () => {
       this.#model.tick += 1;
+      ended();
+      this.#model.changed(ino, true);
     });
     this.#note(`fill ${ino}`, result);
   }
@@ -598,10 +616,28 @@ export class Client {
       if (node !== undefined) {
         node.mode = mode;
         this.#model.putNode(node);
+        this.#model.changed(ino, false);
       }
       this.#model.end();
     });
     this.#note(`chmod ${ino} ${mode.toString(8)}`, result);
+  }
+
+  *#setTimes(): Task<void> {
+    const ino = this.#any();
+    const prng = this.#prng;
+    const mtime: Instant = [prng.below(2 ** 34) - 2 ** 33, prng.below(1_000_000_000)];
+    // As the kernel sets it, which has a clock: never in the future.
+    const ctime: Instant | null = prng.below(4) === 0 ? [prng.below(2 ** 30), 0] : null;
+    const result = yield* this.#calls.setTimes(ino, mtime, ctime, () => {
+      const model = this.#model;
+      model.begin(`utimes ${ino}`);
+      model.changed(ino, false);
+      const { times } = model.files.get(ino) ?? model.nodes.get(ino) ?? { times: UNKNOWN_TIMES };
+      model.setTimes(ino, timeText(...mtime), ctime === null ? times.ctime : timeText(...ctime));
+      model.end();
+    });
+    this.#note(`utimes ${ino} ${timeText(...mtime)}`, result);
   }
 
   *#unlink(): Task<void> {
@@ -634,6 +670,7 @@ export class Client {
       // A copy that began before may still read it.
       this.#model.tick += 1;
       this.#model.history.get(ino)?.write(this.#model.tick, offset, bytes);
+      this.#model.changed(ino, true);
     });
     // A symlink takes no data: EISDIR is how the data half says so.
     if (result !== -21) this.#note(`write to unlinked ${ino}`, result);
@@ -666,6 +703,7 @@ export class Client {
       this.#fs.remember(ino, 1);
       model.tick += 1;
       model.history.set(ino, new FileModel(ino, model.tick));
+      model.changed(ino, true);
     });
     this.#note(`create unnamed in ${parent} as ${ino}`, made);
     if (made < 0) return;
@@ -678,6 +716,7 @@ export class Client {
         model.putName(parent, name, ino);
         const file = model.history.get(ino) as FileModel;
         model.addFile(file);
+        model.changed(ino, false);
         file.published(tick);
         model.end();
       });
@@ -694,6 +733,7 @@ export class Client {
       this.#model.begin(`symlink ${parent}/${name}`);
       this.#model.putNode(newNode(ino, "symlink", 0o777, 1, target, parent));
       this.#model.putName(parent, name, ino);
+      this.#model.changed(ino, true);
       this.#model.end();
     });
     this.#note(`symlink ${parent}/${name}`, result);
@@ -708,6 +748,7 @@ export class Client {
       this.#model.putNode(newNode(ino, "directory", mode, 2, "", parent));
       this.#model.putName(parent, name, ino);
       this.#model.link(parent, 1);
+      this.#model.changed(ino, true);
       this.#model.end();
     });
     this.#note(`mkdir ${parent}/${name}`, result);
@@ -779,11 +820,20 @@ export class Client {
       offset -= offset % 4096;
       if (this.#prng.below(2) === 0) length = Math.ceil(length / 4096) * 4096;
     }
+    const ended = this.#steps(ino);
     const result = yield* this.#calls.punch(ino, offset, length, () => {
       this.#model.tick += 1;
+      ended();
       this.#model.history.get(ino)?.punch(this.#model.tick, offset, length);
+      this.#model.changed(ino, true);
     });
     this.#note(`punch ${ino} ${offset}+${length}`, result);
+  }
+
+  /** An operation on a file that may take several transactions; to be called when it has succeeded. */
+  #steps(ino: number): () => void {
+    const end = this.#model.history.get(ino)?.beginSteps(this.#model.tick);
+    return () => end?.(this.#model.tick);
   }
 
   /** Preallocation and zeroing, within the file and beyond its end. */
@@ -798,11 +848,14 @@ export class Client {
     const zero = prng.below(3) === 0;
     const keepSize = prng.below(2) === 0;
     const mode = (zero ? FALLOC_FL_ZERO_RANGE : 0) | (keepSize ? FALLOC_FL_KEEP_SIZE : 0);
+    const ended = this.#steps(ino);
     const result = yield* this.#calls.keep(ino, mode, offset, length, () => {
       this.#model.tick += 1;
+      ended();
       const model = this.#model.history.get(ino);
       if (zero) model?.punch(this.#model.tick, offset, length);
       if (!keepSize) model?.grow(this.#model.tick, offset + length);
+      this.#model.changed(ino, true);
     });
     this.#note(`${zero ? "zero" : "keep"} ${ino} ${offset}+${length} mode ${mode}`, result);
   }
@@ -832,11 +885,15 @@ export class Client {
       const part =
         bytes ?? copySources.get(range.from)?.contents(model.tick, range.fromOffset, end);
       // It may have lost its last name, too, and be what another copy reads.
-      if (part !== undefined) model.history.get(range.to)?.write(model.tick, range.toOffset, part);
+      if (part === undefined) return;
+      model.history.get(range.to)?.write(model.tick, range.toOffset, part);
+      model.changed(range.to, true);
     };
     this.#fs.remember(from, 1);
     this.#fs.remember(to, 1);
+    const ended = this.#steps(to);
     const result = yield* this.#calls.clone(from, fromOffset, to, toOffset, length);
+    if (result >= 0) ended();
     this.#fs.forget(from, 1);
     this.#fs.forget(to, 1);
     this.#note(`clone ${from} ${fromOffset}+${length} to ${to} ${toOffset}`, result);
@@ -887,6 +944,7 @@ function newNode(
     xattrs: new Map(),
     names: new Map(),
     parent,
+    times: UNKNOWN_TIMES,
   };
 }
 

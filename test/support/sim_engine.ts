@@ -54,7 +54,7 @@ export class Machine {
 /** One power-on: a device, a clock, and what runs on them until power is gone. */
 export class Session {
   readonly core: Core;
-  readonly reactor: SimulatedReactor = new SimulatedReactor();
+  readonly reactor: SimulatedReactor;
   readonly device: SimulatedDevice;
   readonly environment: Environment;
   readonly log: string[] = [];
@@ -67,10 +67,17 @@ export class Session {
 
   constructor(
     machine: Machine,
-    options: { prng: Prng; image?: SparseBytes; delayMs?: readonly [number, number] },
+    options: {
+      prng: Prng;
+      image?: SparseBytes;
+      delayMs?: readonly [number, number];
+      /** Seconds since the epoch when it begins. */
+      startSeconds?: number;
+    },
   ) {
-    const { reactor } = this;
-    const { prng } = options;
+    const { prng, startSeconds } = options;
+    const reactor = new SimulatedReactor(startSeconds === undefined ? {} : { startSeconds });
+    this.reactor = reactor;
     this.core = machine.core;
     this.device = new SimulatedDevice({
       core: machine.core,

@@ -32,6 +32,7 @@ export const OPERATIONS = {
   checkpoint: 2,
   chmod: 2,
   chown: 2,
+  utimes: 2,
   wrong: 4,
 } as const;
 

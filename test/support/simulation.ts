@@ -20,12 +20,12 @@ import { fsck } from "../../host/maintain/fsck.ts";
 import type { FsckReport } from "../../host/maintain/fsck_report.ts";
 import { repair } from "../../host/maintain/repair.ts";
 import { type Dump, difference, type Moment, VolumeModel } from "./crash_model.ts";
-import { Calls } from "./sim_calls.ts";
+import { Calls, timeText } from "./sim_calls.ts";
 import { Client, type Stage } from "./sim_client.ts";
 import { add, Coverage } from "./sim_coverage.ts";
 import { getMachines, Session, SimulationFailure, TURNS_MAX } from "./sim_engine.ts";
 import { Faults } from "./sim_faults.ts";
-import { type Life, type Plan, planCuts, type Step } from "./sim_plan.ts";
+import { isFault, type Life, type Plan, planCuts, type Step } from "./sim_plan.ts";
 
 export { Calls } from "./sim_calls.ts";
 export { Machine, Session, SimulationFailure } from "./sim_engine.ts";
@@ -35,6 +35,7 @@ const QUOTA_SEED = 0x5bd1e995;
 const HASHED_CHARS = 1 << 16;
 const TRACE_LINES_SHOWN = 60;
 const SOURCE = new Uint8Array(70_000);
+const SECONDS_BETWEEN_LIVES = 1_000_000;
 /** What a mount, or one recovery, read from files: compared or copied before the next. */
 const dumps = new Arena(1 << 22);
 new Prng(2).bytes(SOURCE);
@@ -128,6 +129,8 @@ class Simulation {
   readonly #options: RunOptions;
   readonly #cutsMax: number;
   readonly #hash = createHash("sha1");
+  /** When this life began: clocks go on between them. */
+  #startSeconds = 1_767_225_600;
   /** Not hashed yet: one call for many lines. */
   #unhashed = "";
   readonly #coverage = new Coverage();
@@ -163,6 +166,7 @@ class Simulation {
     let rest: Rest | null = null;
     for (const life of this.#plan.lives) {
       if (this.#isDone()) break;
+      this.#startSeconds += SECONDS_BETWEEN_LIVES;
       rest ??= { image: fresh.clone(), damaged: new Set(), badRanges: [] };
       rest = this.#live(life, rest);
     }
@@ -202,6 +206,7 @@ class Simulation {
       prng: new Prng(prng.u32()),
       image: rest.image,
       delayMs: life.delayMs,
+      startSeconds: this.#startSeconds,
     });
     this.#damaged = new Set(rest.damaged);
     for (const block of rest.damaged) session.device.damaged.add(block);
@@ -227,7 +232,11 @@ class Simulation {
       this.#note(`mounted, checkpoints every ${life.checkpointSeconds} s`);
       this.#changeQuotas(volume, new Prng(life.seed ^ QUOTA_SEED));
       dumps.rewind();
-      model = new VolumeModel(session.run(new Calls(work.core, volume.fs).dump(false, dumps)));
+      const { clock } = session.reactor;
+      model = new VolumeModel(
+        session.run(new Calls(work.core, volume.fs).dump(false, dumps, true)),
+        () => timeText(clock.seconds(), clock.nanoseconds()),
+      );
     } catch (error) {
       this.#fail(`a volume that was whole does not mount: ${stackOf(error)}`);
     }
@@ -472,7 +481,7 @@ class Simulation {
     if (hasStrayed) add(this.#coverage.outcomes, `misdirected-read of ${stray?.name}`, 1);
     this.#replayed += volume.status().journal.replayedTransactions;
     const calls = new Calls(session.core, volume.fs);
-    const dump = session.run(calls.dump(!isWhole, dumps));
+    const dump = session.run(calls.dump(!isWhole, dumps, true));
     if (unjustified !== null) throw new SimulationFailure(unjustified);
     const isWeak = excuses.journalHit || excuses.lied;
     const problem = this.#model.problem(dump, cut.moment, isWeak);
@@ -501,7 +510,7 @@ class Simulation {
     this.#nestedCuts += 1;
     const session = new Session(getMachines().rescue, { prng: new Prng(prng.u32()), image });
     const volume = session.run(mountVolume(session.environment, [session.device], MOUNT));
-    const found = session.run(new Calls(session.core, volume.fs).dump(false, dumps));
+    const found = session.run(new Calls(session.core, volume.fs).dump(false, dumps, true));
     const changed = difference(before, found);
     if (changed !== null)
       throw new SimulationFailure(`after a second loss of power, during recovery: ${changed}`);
@@ -530,7 +539,7 @@ class Simulation {
         must(yield* calls.fsync(ino));
       })(),
     );
-    const dump = session.run(calls.dump(false, dumps));
+    const dump = session.run(calls.dump(false, dumps, true));
     session.run(volume.unmount());
     const image = session.device.currentImage();
     this.#fsck(image.clone(), "after it was used and unmounted");
@@ -538,7 +547,7 @@ class Simulation {
     const second = again.run(mountVolume(again.environment, [again.device], { readOnly: true }));
     const changed = difference(
       dump,
-      again.run(new Calls(again.core, second.fs).dump(false, dumps)),
+      again.run(new Calls(again.core, second.fs).dump(false, dumps, true)),
     );
     if (changed !== null)
       throw new SimulationFailure(`after it was used and unmounted: ${changed}`);
@@ -583,7 +592,9 @@ class Simulation {
   }
 
   #failureOf(problem: string, where = "", cut?: number): SimulationFailure {
-    const again = `seed ${this.#plan.seed}${cut === undefined ? "" : ` --cut ${cut}`}`;
+    // Cuts are counted otherwise where there are faults.
+    const hasFaults = this.#plan.lives.some(({ steps }) => steps.some(({ kind }) => isFault(kind)));
+    const again = `seed ${this.#plan.seed}${cut === undefined || hasFaults ? "" : ` --cut ${cut}`}`;
     const trace = this.#trace.slice(-TRACE_LINES_SHOWN).join("\n");
     return new SimulationFailure(
       `${where}${problem}\n\nThe last operations:\n${trace}\n\nAgain with: npm run sim -- --${again}`,

@@ -33,6 +33,7 @@ import {
   FileModel,
   type Moment,
   type Node,
+  UNKNOWN_TIMES,
   VolumeModel,
 } from "./crash_model.ts";
 import { Calls, Machine, Session, SimulationFailure } from "./simulation.ts";
@@ -593,8 +594,19 @@ class Worker {
       yield* this.#calls.make(parent, name, type, mode, target, (ino) => {
         const tick = model.begin(verb);
         const links = type === "directory" ? 2 : 1;
-        const [names, xattrs] = [new Map(), new Map()];
-        model.putNode({ ino, type, mode, links, owner: "0:0", target, names, xattrs, parent });
+        const [names, xattrs, times] = [new Map(), new Map(), UNKNOWN_TIMES];
+        model.putNode({
+          ino,
+          type,
+          mode,
+          links,
+          owner: "0:0",
+          target,
+          names,
+          xattrs,
+          parent,
+          times,
+        });
         model.putName(parent, name, ino);
         if (type === "directory") model.link(parent, 1);
         if (type === "file") model.addFile(new FileModel(ino, tick));
