@@ -49,7 +49,6 @@ export class FileReplay implements ReplayTarget {
     else file.size = Math.max(file.size, size);
     const inode = this.#store.get(ino, ITEM_INODE, 0);
     inodeTimes(this.#store.core, inode, this.#times);
-    const { ctime, ctimeNs } = this.#times;
     // The data of a change of attributes or of a write that left the times to others: the inode says it all.
     if (this.#times.mtime === mtime && this.#times.mtimeNs === mtimeNs) {
       Object.assign(file, this.#times);
@@ -58,10 +57,9 @@ export class FileReplay implements ReplayTarget {
     }
     file.mtime = mtime;
     file.mtimeNs = mtimeNs;
-    // A write sets both to the same; what the inode has is later if the inode was changed since.
-    const isLater = ctime > mtime || (ctime === mtime && ctimeNs > mtimeNs);
-    file.ctime = isLater ? ctime : mtime;
-    file.ctimeNs = isLater ? ctimeNs : mtimeNs;
+    // A write sets both to the same.
+    file.ctime = mtime;
+    file.ctimeNs = mtimeNs;
     file.timesDirty = true;
   }
 

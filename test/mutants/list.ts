@@ -549,6 +549,28 @@ export const MUTANTS: readonly Mutant[] = [
   },
   // --- what is kept in memory ---
   {
+    name: "a file with buffered data keeps its ctime when it is renamed",
+    file: "host/fs/file_data.ts",
+    find: `    file.ctime = seconds;
+    file.ctimeNs = nanoseconds;`,
+    replace: "",
+    tests: ["crash/recovery"],
+  },
+  {
+    name: "a read takes back the mtime of a write that was made durable",
+    file: "host/fs/access_times.ts",
+    find: "      this.#setTime(INODE_MTIME, INODE_MTIME_NS, mtime, mtimeNs);",
+    replace: "",
+    tests: ["crash/durability"],
+  },
+  {
+    name: "what is recovered has the mtime as its ctime",
+    file: "host/fs/file_replay.ts",
+    find: "if (this.#times.mtime === mtime && this.#times.mtimeNs === mtimeNs) {",
+    replace: "if (inode < 0) {",
+    tests: ["crash/durability"],
+  },
+  {
     name: "a stale access time comes back after utimens",
     file: "host/fs/volume_file_system.ts",
     find: "(change.set & (SET_ATIME | SET_ATIME_NOW)) !== 0) this.#accessTimes.drop(ino);",

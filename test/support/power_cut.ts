@@ -4,14 +4,15 @@
  *
  * The work says what it was told is durable, right after it was told; a check sees what had been said at its cut.
  */
-import { createHash } from "node:crypto";
 import { Prng } from "../../host/base/prng.ts";
 import type { Task } from "../../host/base/task.ts";
 import type { CrashMode, SimulatedDevice } from "../../host/device/simulated_device.ts";
 import type { SparseBytes } from "../../host/device/sparse_bytes.ts";
 import { ROOT_INO } from "../../host/fs/file_system.ts";
 import { createVolume, mountVolume, type Volume } from "../../host/fs/volume.ts";
-import { Calls, Machine, Session } from "./simulation.ts";
+import type { Times } from "./crash_model.ts";
+import { Calls, digest, type Instant } from "./sim_calls.ts";
+import { Machine, Session } from "./sim_engine.ts";
 
 const WRITE_BYTES = 32 * 4096;
 /** How a write that was not flushed may fare: see SimulatedDevice. */
@@ -40,6 +41,7 @@ export interface Thing {
   readonly bytes: Uint8Array;
   /** By name: what sum() makes of the value. */
   readonly xattrs: ReadonlyMap<string, string>;
+  readonly times: Times;
 }
 
 /** All of a volume, by path; the root is "". */
@@ -47,7 +49,7 @@ export type Found = ReadonlyMap<string, Thing>;
 
 /** What stands for an attribute's value. */
 export function sum(bytes: Uint8Array): string {
-  return createHash("sha1").update(bytes).digest("hex").slice(0, 16);
+  return digest(bytes);
 }
 
 /** Bytes of which no block is like another. */
@@ -127,6 +129,16 @@ export class Rig {
 
   *sync(): Task<void> {
     must(yield* this.calls.sync());
+  }
+
+  /** As stat(2) tells them now. */
+  *times(path: string): Task<Times> {
+    return (yield* this.calls.node(this.ino(path))).node.times;
+  }
+
+  /** utimensat(2). */
+  *setTimes(path: string, mtime: Instant): Task<void> {
+    must(yield* this.calls.setTimes(this.ino(path), mtime, null, nothing));
   }
 
   *rename(from: string, to: string): Task<void> {
@@ -290,7 +302,7 @@ export function look(image: SparseBytes): Found {
 
 /** Reads all that a mounted volume holds. */
 export function contentsOf(rig: Rig): Found {
-  const dump = rig.session.run(rig.calls.dump());
+  const dump = rig.session.run(rig.calls.dump(false, undefined, true));
   const found = new Map<string, Thing>();
   const visit = (ino: number, path: string): void => {
     const [type = "", mode = "", links = "", , target = ""] = (
@@ -305,7 +317,10 @@ export function contentsOf(rig: Rig): Found {
     }
     const bytes = dump.contents.get(ino) ?? new Uint8Array(0);
     const nlink = Number(links);
-    found.set(path, { ino, type, mode: Number.parseInt(mode, 8), nlink, target, bytes, xattrs });
+    const [mtime = "", ctime = ""] = (dump.entries.get(`t${ino}`) ?? "").split(" ");
+    const times = dump.times?.get(ino) ?? { mtime, ctime };
+    const kept = Number.parseInt(mode, 8);
+    found.set(path, { ino, type, mode: kept, nlink, target, bytes, xattrs, times });
     for (const [name, child] of children) visit(child, path === "" ? name : `${path}/${name}`);
   };
   visit(ROOT_INO, "");
