@@ -491,10 +491,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a removed file that is open is not listed for the next mount",
     file: "host/fs/name_removal.ts",
-    find: `    inodes.put(ino, record);
+    find: `    inodes.putChanged(ino, record);
     this.#store.put(0, ITEM_ORPHAN, ino, this.#store.scratchAddress, 0);
     if (held)`,
-    replace: `    inodes.put(ino, record);
+    replace: `    inodes.putChanged(ino, record);
     if (held)`,
     tests: NAMES,
   },

@@ -27,7 +27,6 @@ import { getMachines, Session, SimulationFailure, TURNS_MAX } from "./sim_engine
 import { Faults } from "./sim_faults.ts";
 import { isFault, type Life, type Plan, planCuts, type Step } from "./sim_plan.ts";
 
-export { Calls } from "./sim_calls.ts";
 export { Machine, Session, SimulationFailure } from "./sim_engine.ts";
 
 /** Keeps the choice of quotas apart from what else a life does. */

@@ -36,7 +36,8 @@ import {
   UNKNOWN_TIMES,
   VolumeModel,
 } from "./crash_model.ts";
-import { Calls, Machine, Session, SimulationFailure } from "./simulation.ts";
+import { Calls, digest } from "./sim_calls.ts";
+import { Machine, Session, SimulationFailure } from "./sim_engine.ts";
 
 const BLOCK = 4096;
 const SECTOR = 512;
@@ -705,7 +706,7 @@ class Worker {
     const isGone = verb === "removexattr";
     const length = verb === "setxattr" ? 60 : 9000;
     const value = source.subarray(this.#step, this.#step + length);
-    const text = createHash("sha1").update(value).digest("hex").slice(0, 16);
+    const text = digest(value);
     const applied = (): void => {
       model.begin(verb);
       model.setXattr(ino, name, isGone ? undefined : text);
