@@ -22,6 +22,7 @@ import { type ErrorRecord, toCliError } from "./cli_error.ts";
 import type { Engine, EngineOptions } from "./engine.ts";
 import { openEngine } from "./engine.ts";
 import type { EngineChange, EngineSettings, FromEngine, ToEngine } from "./engine_messages.ts";
+import { EngineMeter } from "./engine_stats.ts";
 import type { MountChoices } from "./mount_options.ts";
 import { ownMounts } from "./mount_table.ts";
 import { answerQuota } from "./quota_engine.ts";
@@ -73,6 +74,7 @@ class EngineThread {
   readonly #onMoved: () => void;
   #volume: Volume | null = null;
   #session: FuseSession | null = null;
+  #meter: EngineMeter | null = null;
   #ending = false;
   #error: unknown = null;
   #next: Resumption | null = null;
@@ -160,6 +162,7 @@ class EngineThread {
       return;
     }
     this.#session = session;
+    this.#meter = new EngineMeter(this.#engine.reactor, volume, session);
     this.#listen();
     const { reactor } = this.#engine;
     const wakeFd = reactor instanceof UringReactor ? reactor.wakeFd : null;
@@ -187,6 +190,7 @@ class EngineThread {
 
   #finish(error: unknown): void {
     this.#error = error;
+    this.#meter?.stop();
     const { reactor } = this.#engine;
     if (reactor instanceof UringReactor) reactor.onWake = null;
     else settings.port.removeAllListeners("message");
@@ -223,11 +227,9 @@ class EngineThread {
         this.#remount(message.id, message.change);
         break;
       case "query": {
-        const result =
-          message.what === "status"
-            ? this.#volume?.status()
-            : (this.#session?.stats.toCounters() ?? null);
-        this.#answer(message.id, result ?? null);
+        if (message.what === "status") this.#answer(message.id, this.#volume?.status() ?? null);
+        else if (this.#meter === null) this.#answer(message.id, null);
+        else this.#meter.read((stats) => this.#answer(message.id, stats));
         break;
       }
       case "quota":

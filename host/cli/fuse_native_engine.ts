@@ -12,6 +12,7 @@ import { FuseNativeSession } from "../fuse_native/session.ts";
 import { type ErrorRecord, toCliError } from "./cli_error.ts";
 import { type Engine, openEngine, runTask } from "./engine.ts";
 import type { EngineSettings, ToEngine } from "./engine_messages.ts";
+import { EngineMeter } from "./engine_stats.ts";
 import type { LogFields, LogLevel } from "./log.ts";
 import type { MountChoices } from "./mount_options.ts";
 import { answerQuota } from "./quota_engine.ts";
@@ -68,6 +69,7 @@ async function serve(
     options: optionsOf(choices),
     log: events.log,
   });
+  const meter = new EngineMeter(engine.reactor, volume, null);
   let failure: unknown = null;
   try {
     const ended = new Promise<void>((resolve) => {
@@ -75,7 +77,8 @@ async function serve(
       settings.port.on("message", (message: ToEngine) => {
         if (message.type === "stop") session.stop();
         else if (message.type === "query") {
-          events.answer(message.id, message.what === "status" ? volume.status() : null);
+          if (message.what === "status") events.answer(message.id, volume.status());
+          else meter.read((stats) => events.answer(message.id, stats));
         } else if (message.type === "quota") {
           answerQuota(volume, message.change, (answer) => events.answer(message.id, answer));
         } else if (message.type === "remount") {
@@ -95,6 +98,7 @@ async function serve(
     failure = error;
   }
   settings.port.removeAllListeners("message");
+  meter.stop();
   await end(volume);
   if (failure !== null) throw failure;
 }

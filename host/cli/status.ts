@@ -1,14 +1,13 @@
 /** `dynamicfs status`: the state of pools, in the shape that zpool status made familiar. */
-import { statSync } from "node:fs";
 import { formatSize } from "../base/units.ts";
 import type { VolumeStatus } from "../fs/volume.ts";
 import { CliError, toCliError } from "./cli_error.ts";
-import { ControlClient } from "./control_client.ts";
 import type { MountReport } from "./daemon.ts";
 import { ExitCode } from "./exit_codes.ts";
 import type { Invocation } from "./invocation.ts";
 import type { MountEntry } from "./mount_table.ts";
-import { canonicalMountPoint, isStale, ownMounts } from "./mount_table.ts";
+import { canonicalMountPoint, ownMounts } from "./mount_table.ts";
+import { askDaemon, mountOfPool } from "./mounted_pool.ts";
 import type { Output } from "./output.ts";
 
 interface MountedPool extends VolumeStatus {
@@ -33,15 +32,15 @@ export async function status(invocation: Invocation, output: Output): Promise<Ex
   const chosen = target === undefined ? entries : entries.filter((each) => each.mountPoint === at);
   for (const entry of chosen) {
     try {
-      pools.push(await askDaemon(entry));
+      pools.push(await askStatus(entry));
     } catch (error) {
       problems.push(toCliError(error, `cannot ask the daemon of ${entry.mountPoint}`));
     }
   }
   if (target !== undefined && chosen.length === 0) {
-    const found = await findByNameOrDevice(target, entries);
+    const found = await mountOfPool(target, entries);
     if (found === null) return await unmountedStatus(target, output);
-    pools.push(found);
+    pools.push(await askStatus(found));
   }
   if (output.machine) {
     const errors = problems.map((problem) => problem.toRecord());
@@ -67,19 +66,11 @@ export async function status(invocation: Invocation, output: Output): Promise<Ex
   return pools.some((pool) => pool.health === "degraded") ? ExitCode.degraded : ExitCode.ok;
 }
 
-async function askDaemon(entry: MountEntry): Promise<MountedPool> {
-  const answer = await ControlClient.ask(entry, { method: "status" });
-  if (answer === null) {
-    const stale = isStale(entry.mountPoint);
-    throw new CliError({
-      exitCode: stale ? ExitCode.faulted : ExitCode.notPermitted,
-      what: `cannot ask the daemon of ${entry.mountPoint}`,
-      why: stale ? "it is gone, the mount point is stale" : "its control socket is not there",
-      try: stale ? `dynamicfs umount --lazy ${entry.mountPoint}` : "dynamicfs mounts",
-      code: stale ? "DFS-MOUNT-STALE" : "no-socket",
-    });
-  }
-  const { mount, status } = answer.result as { mount: MountReport; status: VolumeStatus | null };
+async function askStatus(entry: MountEntry): Promise<MountedPool> {
+  const { mount, status } = await askDaemon<{ mount: MountReport; status: VolumeStatus | null }>(
+    entry,
+    "status",
+  );
   if (status === null) {
     throw new CliError({
       exitCode: ExitCode.failed,
@@ -89,31 +80,6 @@ async function askDaemon(entry: MountEntry): Promise<MountedPool> {
   }
   const codes = healthCodes(status);
   return { ...status, health: healthOf(status), codes, mount };
-}
-
-/** A pool's name, or one of its devices. */
-async function findByNameOrDevice(
-  target: string,
-  entries: readonly MountEntry[],
-): Promise<MountedPool | null> {
-  const device = fileId(target);
-  for (const entry of entries) {
-    const pool = await askDaemon(entry).catch(() => null);
-    if (pool === null) continue;
-    if (pool.pool === target) return pool;
-    const ids = pool.mount.devices.map(fileId);
-    if (device !== null && ids.includes(device)) return pool;
-  }
-  return null;
-}
-
-function fileId(path: string): string | null {
-  try {
-    const stats = statSync(path);
-    return stats.isBlockDevice() ? `block ${stats.rdev}` : `${stats.dev}:${stats.ino}`;
-  } catch {
-    return null;
-  }
 }
 
 function healthOf(status: VolumeStatus): Health {

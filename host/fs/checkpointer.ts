@@ -29,6 +29,10 @@ export class Checkpointer {
   closing = false;
   count = 0;
   pages = 0;
+  /** Milliseconds from start to durable: of the last one, the longest, and of all. */
+  lastMs = 0;
+  maxMs = 0;
+  totalMs = 0;
 
   constructor(options: {
     store: Store;
@@ -110,6 +114,7 @@ export class Checkpointer {
       return;
     }
     this.#running = true;
+    const startMs = store.clock.monotonicMs();
     spawn(
       checkpoint(store, this.#hooks, this.superblock, {
         clean: this.closing,
@@ -123,6 +128,9 @@ export class Checkpointer {
         } else {
           this.superblock = result.superblock;
           this.count++;
+          this.lastMs = store.clock.monotonicMs() - startMs;
+          this.maxMs = Math.max(this.maxMs, this.lastMs);
+          this.totalMs += this.lastMs;
           this.pages += result.pages;
           this.#wake(0);
         }

@@ -27,6 +27,7 @@ import { Flusher } from "./flusher.ts";
 import { inodeSize } from "./inode_data.ts";
 import { fixedProblem, immutableProblem } from "./inode_flags.ts";
 import type { Quotas } from "./quotas.ts";
+import type { Reader } from "./reader.ts";
 import { INLINE_BYTES_MAX, type Writeback } from "./writeback.ts";
 
 const SEEK_STEPS_MAX = 100_000;
@@ -73,6 +74,11 @@ export class FileData implements DataHooks {
     this.replay = new FileReplay(parts);
     store.blocksOwed = () => pool.dirtyBlocks;
     store.relogBytes = () => files.loggedBlocks * (BLOCK_BYTES + ENTRY_DATA_BYTES);
+  }
+
+  /** What it reads with, and what that has counted. */
+  get reader(): Reader {
+    return this.#files.reader;
   }
 
   get dirtyFiles(): number {

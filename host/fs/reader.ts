@@ -50,6 +50,11 @@ export class Reader {
   readonly #found: number;
   readonly #fileOf: (ino: number) => DirtyFile | undefined;
 
+  /** Blocks that reads asked for: those that lay buffered, those that devices were asked for, and all the rest (holes). */
+  bufferedBlocks = 0;
+  deviceBlocks = 0;
+  holeBlocks = 0;
+
   constructor(options: {
     store: Store;
     pool: DataPool;
@@ -177,6 +182,7 @@ export class Reader {
         if (found) {
           const from = u32[this.#found >> 2] as number;
           exports.bytes_copy(run + (block - first) * BLOCK_BYTES, from, length * BLOCK_BYTES);
+          this.bufferedBlocks += length;
           block += length;
           continue;
         }
@@ -211,6 +217,7 @@ export class Reader {
       }
       const slot = checksums + (start - first) * 8;
       this.#extents.copyChecksums(ino, extent, start, end - start, slot);
+      this.deviceBlocks += end - start;
       const disk = extent.start + (start - extent.fileBlock);
       const previous = segments[segments.length - 1];
       if (
@@ -239,6 +246,7 @@ export class Reader {
   }
 
   #zeros(_ino: number, first: number, from: number, to: number, run: number): void {
+    this.holeBlocks += to - from;
     this.#core.exports.bytes_fill(run + (from - first) * BLOCK_BYTES, 0, (to - from) * BLOCK_BYTES);
   }
 

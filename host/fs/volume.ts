@@ -46,6 +46,7 @@ import { FileData } from "./file_data.ts";
 import type { FileSystem } from "./file_system.ts";
 import { formatRoot, Namespace } from "./namespace.ts";
 import { Quotas } from "./quotas.ts";
+import { statisticsOf, type VolumeStatistics } from "./statistics.ts";
 import { VolumeFileSystem } from "./volume_file_system.ts";
 import { Writeback } from "./writeback.ts";
 
@@ -371,7 +372,7 @@ export function* mountVolume(
   const { core } = environment;
   const layout = new Layout(core);
   const buffer = layout.take(RING_BLOCKS * BLOCK_BYTES, BLOCK_BYTES);
-  const pool = new Pool(devices);
+  const pool = new Pool(devices, () => environment.clock.monotonicMs());
   const superblock = yield* readNewest(core, pool, buffer);
   const readOnly = options.readOnly || (devices[0] as Device).readOnly;
   const engine = assemble(environment, pool, superblock.geometry, layout, readOnly);
@@ -570,6 +571,12 @@ export class Volume {
         dataBytesWritten: writeback.writtenBytes,
       },
     };
+  }
+
+  /** What has been counted since the mount. */
+  statistics(): VolumeStatistics {
+    const { store, data } = this.#engine;
+    return statisticsOf({ store, reader: data.reader, checkpointer: this.#checkpointer });
   }
 
   /** Runs a checkpoint now; ends when it is durable. Status 0 or −errno. */

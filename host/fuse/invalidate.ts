@@ -29,6 +29,8 @@ export class Invalidator {
   readonly #reactor: Reactor;
   readonly #free: number[] = [];
   readonly #queue: (() => void)[] = [];
+  /** Notifications sent. */
+  sent = 0;
   #fd: number;
 
   /**
@@ -116,6 +118,7 @@ export class Invalidator {
     view.setUint32(address, length, true);
     view.setInt32(address + 4, code, true);
     this.#set64(address + 8, 0);
+    this.sent += 1;
     this.#reactor.writeAside?.(this.#fd, address, length, (status) => {
       this.#free.push(address);
       this.#queue.shift()?.();

@@ -30,6 +30,8 @@ export class Request {
   byteLength = 0;
   /** The 1 MiB slot that holds the message, 0 when it lies in a parking buffer or the slot was handed over. */
   run = 0;
+  /** When it was read, by performance.now(): the session sets it. */
+  startedMs = 0;
 
   opcode = 0;
   uniqueLow = 0;

@@ -162,6 +162,7 @@ interface Parked {
   byteLength: number;
   /** The slot, or 0 with a parking buffer. */
   run: number;
+  readonly startedMs: number;
 }
 
 /** A request that was answered by a completion: only what the reply needs is kept. */
@@ -169,6 +170,7 @@ class Continuation {
   uniqueLow = 0;
   uniqueHigh = 0;
   opcode = 0;
+  startedMs = 0;
   readonly read: (result: ReadResult) => void;
   readonly done: (status: number) => void;
 
@@ -262,6 +264,11 @@ export class FuseSession implements Source, Later {
   /** The channel, −1 when not mounted. */
   get fd(): number {
     return this.#fd;
+  }
+
+  /** Requests that were read and not yet answered. */
+  get underWay(): number {
+    return this.#underWay + this.stats.parked;
   }
 
   /** Notifications to the kernel; null when not mounted. */
@@ -385,8 +392,10 @@ export class FuseSession implements Source, Later {
 
   poll(): boolean {
     let any = false;
+    let taken = 0;
     for (let count = 0; count < REQUESTS_PER_POLL && this.#slot !== 0; count += 1) {
       const address = this.#slot + MESSAGE_AT;
+      const beforeMs = this.stats.readsUntilSample === 0 ? performance.now() : 0;
       const length = this.#libc.read(this.#fd, this.#base + address, MESSAGE_BYTES_MAX);
       if (length < 0) {
         if (length === -EAGAIN) break;
@@ -397,13 +406,16 @@ export class FuseSession implements Source, Later {
         break;
       }
       any = true;
-      this.#receive(address, length);
+      taken += 1;
+      this.#receive(address, length, beforeMs);
     }
+    if (taken > 0) this.stats.batches.record(taken);
     return any;
   }
 
-  #receive(address: number, byteLength: number): void {
+  #receive(address: number, byteLength: number, beforeMs: number): void {
     const request = this.#request;
+    request.startedMs = this.stats.taken(beforeMs);
     const whole = request.load(address, byteLength);
     request.run = this.#slot;
     this.#current = null;
@@ -521,7 +533,8 @@ export class FuseSession implements Source, Later {
     this.stats.retries += 1;
     let parked = this.#current;
     if (parked === null) {
-      parked = { address: request.address, byteLength: request.byteLength, run: request.run };
+      const { address, byteLength, run, startedMs } = request;
+      parked = { address, byteLength, run, startedMs };
       const buffer = request.byteLength <= PARKING_BYTES ? this.#parking.pop() : undefined;
       if (buffer !== undefined) {
         this.#core.exports.bytes_copy(buffer, request.address, request.byteLength);
@@ -532,6 +545,7 @@ export class FuseSession implements Source, Later {
         this.#parkedSlots += 1;
       }
       this.stats.parked += 1;
+      this.#noteUnderWay();
     }
     const waiting = parked;
     retry.wait((status) => this.#reactor.post(() => this.#unpark(waiting, status)));
@@ -542,6 +556,7 @@ export class FuseSession implements Source, Later {
     if (this.#fd >= 0) {
       request.load(parked.address, parked.byteLength);
       request.run = parked.run;
+      request.startedMs = parked.startedMs;
       this.#current = parked;
       const retries = this.stats.retries;
       if (status < 0) {
@@ -752,7 +767,7 @@ export class FuseSession implements Source, Later {
           const payloadBytes = now < 0 ? 0 : this.#reply.u64(now);
           const { uniqueLow, uniqueHigh, opcode } = continuation;
           this.#send(uniqueLow, uniqueHigh, opcode, Math.min(now, 0), payloadBytes);
-          this.#rest(continuation);
+          this.#answered(continuation);
         } else this.#seekOn(continuation, ino, offset, whence, now, round + 1);
       } catch (error) {
         this.#retryLater(continuation, error, again);
@@ -781,6 +796,17 @@ export class FuseSession implements Source, Later {
     } else this.#finish(continuation, this.#errnoOf(error, continuation.opcode));
   }
 
+  #answered(continuation: Continuation): void {
+    this.stats.answered(continuation.opcode, continuation.startedMs);
+    this.#rest(continuation);
+  }
+
+  #noteUnderWay(): void {
+    const { stats } = this;
+    const underWay = this.#underWay + stats.parked;
+    if (underWay > stats.underWayMax) stats.underWayMax = underWay;
+  }
+
   /** The request is answered, or failed before it waited. */
   #rest(continuation: Continuation): void {
     this.#idle.push(continuation);
@@ -790,6 +816,7 @@ export class FuseSession implements Source, Later {
 
   #continue(request: Request): Continuation {
     this.#underWay += 1;
+    this.#noteUnderWay();
     const continuation =
       this.#idle.pop() ??
       new Continuation(
@@ -799,20 +826,21 @@ export class FuseSession implements Source, Later {
     continuation.uniqueLow = request.uniqueLow;
     continuation.uniqueHigh = request.uniqueHigh;
     continuation.opcode = request.opcode;
+    continuation.startedMs = request.startedMs;
     return continuation;
   }
 
   #finish(continuation: Continuation, status: number): void {
     const { uniqueLow, uniqueHigh, opcode } = continuation;
     this.#send(uniqueLow, uniqueHigh, opcode, Math.min(status, 0), 0);
-    this.#rest(continuation);
+    this.#answered(continuation);
   }
 
   /** Answers with what `encode` puts into the reply. */
   #finishWith(continuation: Continuation, encode: () => number): void {
     const { uniqueLow, uniqueHigh, opcode } = continuation;
     this.#send(uniqueLow, uniqueHigh, opcode, 0, encode());
-    this.#rest(continuation);
+    this.#answered(continuation);
   }
 
   #finishRead(continuation: Continuation, result: ReadResult): void {
@@ -822,7 +850,7 @@ export class FuseSession implements Source, Later {
       else this.#sendParts(uniqueLow, uniqueHigh, result);
     } finally {
       result.release();
-      this.#rest(continuation);
+      this.#answered(continuation);
     }
   }
 
@@ -844,7 +872,7 @@ export class FuseSession implements Source, Later {
         error < 0 ? 0 : payloadBytes,
       );
       if (given !== 0 && (error < 0 || !isTaken)) this.#dispatcher.forget(given, 1);
-      this.#rest(continuation);
+      this.#answered(continuation);
     };
     const flush = (): void => {
       try {
@@ -863,12 +891,13 @@ export class FuseSession implements Source, Later {
 
   /** Answers the loaded request. @param status Payload length or −errno. */
   #answer(status: number): void {
-    const { uniqueLow, uniqueHigh, opcode } = this.#request;
+    const { uniqueLow, uniqueHigh, opcode, startedMs } = this.#request;
     const payloadBytes = Math.max(status, 0);
     const error = Math.min(status, 0);
     if (!this.#send(uniqueLow, uniqueHigh, opcode, error, payloadBytes)) {
       this.#dispatcher.takeBack(payloadBytes);
     }
+    this.stats.answered(opcode, startedMs);
   }
 
   /** Writes the reply area to the channel. Returns whether the kernel took it. */
@@ -883,13 +912,14 @@ export class FuseSession implements Source, Later {
     let sentError = error;
     if (error < 0) {
       if (error < -ERROR_MAX) sentError = -EIO;
-      const errors = this.stats.errors;
-      errors[-sentError] = (errors[-sentError] as number) + 1;
+      this.stats.failed(opcode, -sentError);
     }
     const reply = this.#reply;
     reply.header(uniqueLow, uniqueHigh, sentError, payloadBytes);
     const length = OUT_HEADER_BYTES + payloadBytes;
+    const beforeMs = this.stats.repliesUntilSample === 0 ? performance.now() : 0;
     const status = this.#libc.write(this.#fd, this.#base + reply.address, length);
+    this.stats.replied(beforeMs);
     if (reply.immutable.length > 0)
       for (const ino of reply.immutable.splice(0)) this.#distrust(ino);
     return status >= 0 || this.#sendFailed(status, uniqueLow, uniqueHigh, opcode, payloadBytes);
@@ -913,7 +943,9 @@ export class FuseSession implements Source, Later {
       setU64(view, at, this.#base + (result.addresses[index] as number));
       setU64(view, at + 8, result.byteLengths[index] as number);
     }
+    const beforeMs = this.stats.repliesUntilSample === 0 ? performance.now() : 0;
     const status = this.#libc.writev(this.#fd, this.#base + this.#vectors, parts + 1);
+    this.stats.replied(beforeMs);
     if (status >= 0) this.stats.bytesRead += byteLength;
     else this.#sendFailed(status, uniqueLow, uniqueHigh, 0, byteLength);
   }

@@ -13,6 +13,7 @@ import { assert } from "../base/assert.ts";
 import { getU64, roundUp, setI64, setU64 } from "../base/bytes.ts";
 import { EIO } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
+import { Histogram } from "../base/histogram.ts";
 import { spawn, type Task } from "../base/task.ts";
 import type { Core } from "../core/core.ts";
 import type { Done } from "../device/device.ts";
@@ -76,6 +77,7 @@ export class Journal {
   #open: 0 | 1 = 0;
   #used = COMMIT_HEADER_BYTES;
   #transactions = 0;
+  #records = 0;
   #firstTransaction = 0;
   #lastTransaction = 0;
   #holdsAllocations = false;
@@ -93,8 +95,15 @@ export class Journal {
   /** Told once when a commit could not be written: nothing that follows can become durable. */
   onFailure: (status: number) => void = () => {};
 
+  /** Of commits: how many, blocks of bytes, and the transactions and records in them. */
   commits = 0;
   committedBytes = 0;
+  committedTransactions = 0;
+  committedRecords = 0;
+  /** Commits before which the device was flushed. */
+  flushes = 0;
+  /** Microseconds from when a commit was sealed to when it was durable. */
+  readonly latency: Histogram = new Histogram();
 
   constructor(options: {
     core: Core;
@@ -325,12 +334,14 @@ export class Journal {
     assert(byteLength <= this.room, "journal half overrun: begin() must reserve room");
     const at = this.#halves[this.#open] + this.#used;
     this.#used += byteLength;
+    this.#records++;
     return at;
   }
 
   #resetHalf(): void {
     this.#used = COMMIT_HEADER_BYTES;
     this.#transactions = 0;
+    this.#records = 0;
     this.#holdsAllocations = false;
     this.#sealRequested = false;
   }
@@ -370,11 +381,16 @@ export class Journal {
     this.#waiters = [];
     const preFlush = this.#holdsAllocations && this.#pool.hasUnflushedWrites;
     this.#open = this.#open === 0 ? 1 : 0;
+    this.committedTransactions += this.#transactions;
+    this.committedRecords += this.#records;
     this.#resetHalf();
+    if (preFlush) this.flushes++;
     this.commits++;
+    const startMs = this.#pool.nowMs();
     this.committedBytes += blockCount * BLOCK_BYTES;
     spawn(this.#write(half, block, blockCount, preFlush), (error, status) => {
       this.#inFlight = false;
+      this.latency.record((this.#pool.nowMs() - startMs) * 1000);
       const result = error !== null ? -EIO : (status as number);
       if (result < 0) {
         this.#failed = result;

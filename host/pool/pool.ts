@@ -2,12 +2,35 @@
  * The devices of a volume as one address space of (device index, block), with their error counters. Knows no format but
  * the block size.
  */
+import { Histogram } from "../base/histogram.ts";
 import { all, type Wait } from "../base/task.ts";
 import type { Device, Done } from "../device/device.ts";
 import { BLOCK_BYTES } from "../format/geometry.ts";
 
+/** Operations of one kind on a device. */
+export class OperationStats {
+  count = 0;
+  bytes = 0;
+  /** Microseconds from when it was started to when it had completed. */
+  readonly latency: Histogram = new Histogram();
+
+  note(byteLength: number, ms: number): void {
+    this.count += 1;
+    this.bytes += byteLength;
+    this.latency.record(ms * 1000);
+  }
+}
+
 export class Member {
   readonly device: Device;
+  readonly reads: OperationStats = new OperationStats();
+  readonly writes: OperationStats = new OperationStats();
+  readonly durableWrites: OperationStats = new OperationStats();
+  readonly flushes: OperationStats = new OperationStats();
+  readonly discards: OperationStats = new OperationStats();
+  /** Operations under way, and the most there have been. */
+  inFlight = 0;
+  inFlightMax = 0;
   readErrors = 0;
   writeErrors = 0;
   checksumErrors = 0;
@@ -19,12 +42,20 @@ export class Member {
   constructor(device: Device) {
     this.device = device;
   }
+
+  begin(): void {
+    this.inFlight += 1;
+    if (this.inFlight > this.inFlightMax) this.inFlightMax = this.inFlight;
+  }
 }
 
 export class Pool {
   readonly members: readonly Member[];
+  readonly #nowMs: () => number;
 
-  constructor(devices: readonly Device[]) {
+  /** @param nowMs A monotonic clock, for latencies; without it they are 0. */
+  constructor(devices: readonly Device[], nowMs: () => number = () => 0) {
+    this.#nowMs = nowMs;
     this.members = devices.map((device) => new Member(device));
   }
 
@@ -34,7 +65,11 @@ export class Pool {
 
   read(deviceIndex: number, block: number, address: number, byteLength: number, done: Done): void {
     const member = this.members[deviceIndex] as Member;
+    const startMs = this.#nowMs();
+    member.begin();
     member.device.read(block * BLOCK_BYTES, address, byteLength, (status) => {
+      member.inFlight--;
+      member.reads.note(byteLength, this.#nowMs() - startMs);
       if (status < 0) member.readErrors++;
       done(status);
     });
@@ -42,7 +77,11 @@ export class Pool {
 
   write(deviceIndex: number, block: number, address: number, byteLength: number, done: Done): void {
     const member = this.members[deviceIndex] as Member;
+    const startMs = this.#nowMs();
+    member.begin();
     member.device.write(block * BLOCK_BYTES, address, byteLength, (status) => {
+      member.inFlight--;
+      member.writes.note(byteLength, this.#nowMs() - startMs);
       if (status < 0) member.writeErrors++;
       member.completedWrites++;
       done(status);
@@ -57,7 +96,11 @@ export class Pool {
     done: Done,
   ): void {
     const member = this.members[deviceIndex] as Member;
+    const startMs = this.#nowMs();
+    member.begin();
     member.device.writeVector(block * BLOCK_BYTES, addresses, byteLengths, (status) => {
+      member.inFlight--;
+      member.writes.note(Math.max(status, 0), this.#nowMs() - startMs);
       if (status < 0) member.writeErrors++;
       member.completedWrites++;
       done(status);
@@ -73,7 +116,11 @@ export class Pool {
     done: Done,
   ): void {
     const member = this.members[deviceIndex] as Member;
+    const startMs = this.#nowMs();
+    member.begin();
     member.device.writeDurable(block * BLOCK_BYTES, address, byteLength, (status) => {
+      member.inFlight--;
+      member.durableWrites.note(byteLength, this.#nowMs() - startMs);
       if (status < 0) member.writeErrors++;
       done(status);
     });
@@ -81,7 +128,19 @@ export class Pool {
 
   discard(deviceIndex: number, block: number, blockCount: number, done: Done): void {
     const member = this.members[deviceIndex] as Member;
-    member.device.discard(block * BLOCK_BYTES, blockCount * BLOCK_BYTES, done);
+    const byteLength = blockCount * BLOCK_BYTES;
+    const startMs = this.#nowMs();
+    member.begin();
+    member.device.discard(block * BLOCK_BYTES, byteLength, (status) => {
+      member.inFlight--;
+      member.discards.note(byteLength, this.#nowMs() - startMs);
+      done(status);
+    });
+  }
+
+  /** Monotonic milliseconds, 0 without a clock. */
+  nowMs(): number {
+    return this.#nowMs();
   }
 
   /** Whether some completed write could still be undone by a power cut. */
@@ -96,7 +155,11 @@ export class Pool {
     return all(
       this.members.map((member) => (resume: (status: number) => void) => {
         const before = member.completedWrites;
+        const startMs = this.#nowMs();
+        member.begin();
         member.device.flush((status) => {
+          member.inFlight--;
+          member.flushes.note(0, this.#nowMs() - startMs);
           if (status < 0) member.writeErrors++;
           else member.flushedWrites = Math.max(member.flushedWrites, before);
           resume(status);

@@ -22,6 +22,7 @@ import { setImmediate } from "node:timers";
 import { assert } from "../base/assert.ts";
 import { EAGAIN, EINTR, EINVAL, EIO, EOPNOTSUPP, errnoName } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
+import { Histogram } from "../base/histogram.ts";
 import { processorCount } from "../base/runtime.ts";
 import type { Done } from "../device/device.ts";
 import {
@@ -76,6 +77,8 @@ const SPIN_PROBE_INTERVAL = 16;
 const SPIN_PROBE_SLEEP_MS = 0.3;
 const AWAITS_PER_SLEEP = 8;
 const TURNS_PER_AWAIT = 64;
+/** A loop that is never idle lets the runtime's own notes pass, too, about once a second. */
+const TURNS_PER_PASS = 65536;
 const IDLE_MS = 1;
 
 /** In the high half of user_data: what a completion belongs to; the low half is its number there. */
@@ -97,6 +100,12 @@ export interface ReactorStats {
   /** Times it looked for work before sleeping, and found some. */
   spins: number;
   spinHits: number;
+  /** Milliseconds of sleeping and of looking for work; with operations under way both are waiting for them. */
+  sleepMs: number;
+  spinMs: number;
+  waitMs: number;
+  /** Milliseconds of handing operations to the kernel. */
+  submitMs: number;
 }
 
 export interface UringReactorOptions {
@@ -112,7 +121,18 @@ interface WatchedSource {
 
 export class UringReactor implements Reactor {
   readonly kind = "io_uring";
-  readonly stats: ReactorStats = { operations: 0, sleeps: 0, spins: 0, spinHits: 0 };
+  readonly stats: ReactorStats = {
+    operations: 0,
+    sleeps: 0,
+    spins: 0,
+    spinHits: 0,
+    sleepMs: 0,
+    spinMs: 0,
+    waitMs: 0,
+    submitMs: 0,
+  };
+  /** Operations handed to the kernel in one call. */
+  readonly batches: Histogram = new Histogram();
   /** An eventfd: any thread that writes a number to it (see wakeReactor) ends the loop's sleep. */
   readonly wakeFd: number;
   /** Called from the loop after somebody wrote to wakeFd, once for all writes until then. */
@@ -131,6 +151,7 @@ export class UringReactor implements Reactor {
   #postedSpare: (() => void)[] = [];
   #running = false;
   #stopping = false;
+  readonly #passes: (() => void)[] = [];
   #closed = false;
   #wakeArmed = false;
 
@@ -152,6 +173,8 @@ export class UringReactor implements Reactor {
   #nextFree = new Int32Array(0);
   #firstFree = -1;
   #inFlight = 0;
+  /** Operations prepared since the last call that handed some over. */
+  #unsubmitted = 0;
   readonly #vectorChunks: (Mapping & { view: DataView })[] = [];
   // First in, first out: slots that wait for room.
   #backlog: number[] = [];
@@ -322,19 +345,30 @@ export class UringReactor implements Reactor {
         if (this.#turn()) {
           turns += 1;
           if (turns % TURNS_PER_AWAIT === 0) await null;
+          if (this.#passes.length > 0 || turns % TURNS_PER_PASS === 0) await this.#pass();
           continue;
         }
         if (this.#spin()) continue;
         for (let count = 0; count < AWAITS_PER_SLEEP; count += 1) await null;
         if (this.#stopping || this.#hasWork()) continue;
         if (this.#sleep(IDLE_MS)) continue;
-        await new Promise((resolve) => setImmediate(resolve));
+        await this.#pass();
         if (this.#stopping || this.#turn()) continue;
         this.#sleep(Number.POSITIVE_INFINITY);
       }
     } finally {
       this.#running = false;
     }
+  }
+
+  /** Calls back from the loop after it has passed through the runtime's event loop, which otherwise waits until it idles. */
+  passThenCall(callback: () => void): void {
+    this.#passes.push(callback);
+  }
+
+  async #pass(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const callback of this.#passes.splice(0)) callback();
   }
 
   stop(): void {
@@ -373,13 +407,33 @@ export class UringReactor implements Reactor {
       active = true;
     }
     this.#fill();
-    if (this.#ring.submit()) active = true;
+    if (this.#submit()) active = true;
     return active;
+  }
+
+  #submit(): boolean {
+    if (this.#unsubmitted === 0) return this.#ring.submit();
+    const before = performance.now();
+    const any = this.#ring.submit();
+    this.stats.submitMs += performance.now() - before;
+    this.#noteBatch();
+    return any;
+  }
+
+  #noteBatch(): void {
+    if (this.#unsubmitted === 0) return;
+    this.batches.record(this.#unsubmitted);
+    this.#unsubmitted = 0;
   }
 
   /** Whether something can be done that no completion would announce. */
   #hasWork(): boolean {
-    return this.#posted.length > 0 || this.#ring.prepared > 0 || this.#ring.ready;
+    return (
+      this.#posted.length > 0 ||
+      this.#passes.length > 0 ||
+      this.#ring.prepared > 0 ||
+      this.#ring.ready
+    );
   }
 
   /** Looks for work without sleeping, if that has paid lately. */
@@ -392,21 +446,33 @@ export class UringReactor implements Reactor {
     }
     this.#sinceProbe = 0;
     this.stats.spins += 1;
-    const end = performance.now() + this.#spinMs;
+    const start = performance.now();
+    const end = start + this.#spinMs;
     const timersDue = this.#timers.nextMs;
+    const isWaiting = this.#inFlight > 0;
+    let looked = start;
     do {
       let found = this.#ring.ready;
       for (const watched of this.#sources) if (watched.source.poll()) found = true;
       const now = performance.now();
       if (found || now >= timersDue) {
         this.stats.spinHits += 1;
+        // Without what was found, which may have been run already.
+        this.#noteSpin(looked - start, isWaiting);
         this.#spinShare += (1 - this.#spinShare) / 8;
         return true;
       }
+      looked = now;
       if (now >= end) break;
     } while (!this.#stopping);
+    this.#noteSpin(looked - start, isWaiting);
     this.#spinShare -= this.#spinShare / 8;
     return false;
+  }
+
+  #noteSpin(ms: number, isWaiting: boolean): void {
+    if (isWaiting) this.stats.waitMs += ms;
+    else this.stats.spinMs += ms;
   }
 
   /** Sleeps until there is a completion, a source has something or a timer is due. Returns false after `maxMs`. */
@@ -415,8 +481,11 @@ export class UringReactor implements Reactor {
     const before = performance.now();
     const untilTimerMs = Math.max(0, this.#timers.nextMs - before);
     this.stats.sleeps += 1;
+    this.#noteBatch();
     this.#ring.wait(Math.min(maxMs, untilTimerMs));
     this.#lastSleepMs = performance.now() - before;
+    if (this.#inFlight > 0) this.stats.waitMs += this.#lastSleepMs;
+    else this.stats.sleepMs += this.#lastSleepMs;
     return this.#ring.ready || untilTimerMs <= maxMs;
   }
 
@@ -553,7 +622,7 @@ export class UringReactor implements Reactor {
   #fill(): void {
     while (this.#backlogHead < this.#backlog.length && this.#inFlight < IN_FLIGHT_MAX) {
       if (this.#ring.room === 0) {
-        this.#ring.submit();
+        this.#submit();
         if (this.#ring.room === 0) return;
       }
       this.#issue(this.#backlog[this.#backlogHead] as number);
@@ -572,6 +641,7 @@ export class UringReactor implements Reactor {
     const address = this.#address[slot] as number;
     const left = this.#left[slot] as number;
     this.#inFlight += 1;
+    this.#unsubmitted += 1;
     if (opcode === OP_READ || opcode === OP_WRITE) {
       const length = Math.min(left, TRANSFER_MAX);
       this.#ring.prepare(opcode, fd, offset, address, length, 0, slot, TO_SLOT, 0);

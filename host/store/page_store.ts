@@ -104,7 +104,9 @@ export class PageStore {
   /** The open generation: that of the checkpoint to come. */
   generation = 0;
 
-  hits = 0;
+  /** Walks down a tree, and those that met a page which was not cached; pages read from devices. */
+  walks = 0;
+  misses = 0;
   loads = 0;
   heals = 0;
 
@@ -156,6 +158,7 @@ export class PageStore {
 
   /** A Retry that waits for the page of a pointer in core memory. */
   missing(pointerAddress: number, place: PagePlace): Retry {
+    this.misses++;
     const pointer = this.#core.bytes.slice(pointerAddress, pointerAddress + POINTER_BYTES);
     const ahead = this.#aheadOf(pointerAddress, place);
     return new Retry((resume) => {

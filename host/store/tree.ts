@@ -73,6 +73,7 @@ export class Tree {
 
   /** True if the key exists; sets key and value. */
   find(oid: number, type: number, offset: number): boolean {
+    this.#pages.walks++;
     const status = this.#core.exports.tree_find(
       this.#pages.cache,
       this.root,
@@ -88,6 +89,7 @@ export class Tree {
 
   /** Moves to the first entry at or after the key. */
   seek(oid: number, type: number, offset: number): boolean {
+    this.#pages.walks++;
     const status = this.#core.exports.tree_seek(
       this.#pages.cache,
       this.root,
@@ -103,6 +105,7 @@ export class Tree {
 
   /** Moves to the last entry at or before the key. */
   seekLast(oid: number, type: number, offset: number): boolean {
+    this.#pages.walks++;
     const status = this.#core.exports.tree_seek_last(
       this.#pages.cache,
       this.root,
@@ -134,6 +137,7 @@ export class Tree {
   ): boolean {
     const { exports } = this.#core;
     const { cache, generation } = this.#pages;
+    this.#pages.walks++;
     const fast = exports.tree_put_fast(
       cache,
       this.root,
@@ -171,6 +175,7 @@ export class Tree {
   remove(oid: number, type: number, offset: number): void {
     const { exports } = this.#core;
     const { cache, generation } = this.#pages;
+    this.#pages.walks++;
     const fast = exports.tree_remove_fast(
       cache,
       this.root,

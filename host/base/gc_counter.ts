@@ -1,0 +1,50 @@
+/**
+ * What garbage collection costs this thread. The runtime notes each collection by itself and hands the notes over when
+ * its event loop turns: nothing is done while a program runs, and nothing at all where the runtime has no such notes
+ * (Deno).
+ */
+import { type PerformanceEntry, PerformanceObserver } from "node:perf_hooks";
+
+export interface GcCounts {
+  readonly count: number;
+  readonly totalMs: number;
+  /** The longest pause since the start. */
+  readonly maxMs: number;
+}
+
+export class GcCounter {
+  readonly #observer: PerformanceObserver;
+  #count = 0;
+  #totalMs = 0;
+  #maxMs = 0;
+
+  private constructor() {
+    this.#observer = new PerformanceObserver((list) => this.#add(list.getEntries()));
+    this.#observer.observe({ entryTypes: ["gc"] });
+  }
+
+  /** @returns Null where the runtime does not tell. */
+  static start(): GcCounter | null {
+    // Not in the types that are built with, and not everywhere.
+    const { supportedEntryTypes } = PerformanceObserver as { supportedEntryTypes?: string[] };
+    return supportedEntryTypes?.includes("gc") === true ? new GcCounter() : null;
+  }
+
+  /** Those that the event loop has handed over. */
+  counts(): GcCounts {
+    this.#add(this.#observer.takeRecords());
+    return { count: this.#count, totalMs: this.#totalMs, maxMs: this.#maxMs };
+  }
+
+  stop(): void {
+    this.#observer.disconnect();
+  }
+
+  #add(entries: readonly PerformanceEntry[]): void {
+    for (const { duration } of entries) {
+      this.#count += 1;
+      this.#totalMs += duration;
+      if (duration > this.#maxMs) this.#maxMs = duration;
+    }
+  }
+}
