@@ -1,5 +1,5 @@
 /** What the kernel says is mounted, as the commands see it. */
-import { lstatSync, realpathSync } from "node:fs";
+import { realpathSync, statfsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { readMountInfo } from "../base/mountinfo.ts";
 
@@ -53,10 +53,10 @@ export function mountAt(mountPoint: string): MountEntry | undefined {
   return readMounts().findLast((entry) => entry.mountPoint === mountPoint);
 }
 
-/** Whether a mount's server is gone, so that every access fails. */
+/** Whether a mount's server is gone. What the kernel knows by heart, as attributes, it still tells: space is asked for. */
 export function isStale(mountPoint: string): boolean {
   try {
-    lstatSync(mountPoint);
+    statfsSync(mountPoint);
     return false;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "ENOTCONN";

@@ -11,6 +11,7 @@ import type { Output } from "./output.ts";
 import { reportOf } from "./stats_report.ts";
 import { intervalHeader, intervalLine, printReport } from "./stats_text.ts";
 
+const SCHEMA = "dynamicfs.stats/1";
 const SECONDS_MIN = 0.05;
 const SECONDS_MAX = 86_400;
 /** As vmstat: the header comes again while one can still see it. */
@@ -33,7 +34,7 @@ export async function stats(invocation: Invocation, output: Output): Promise<Exi
   if (seconds === null) {
     const { mount, stats, answerMs } = last;
     const report = reportOf(stats, null, answerMs);
-    if (output.machine) output.envelope("dynamicfs.stats/1", { mount, ...report });
+    if (output.machine) output.envelope(SCHEMA, { mount, ...report });
     else printReport(report, mount, output);
     return ExitCode.ok;
   }
@@ -45,7 +46,9 @@ export async function stats(invocation: Invocation, output: Output): Promise<Exi
     const { mount, stats, answerMs } = next;
     const report = reportOf(stats, last.stats, answerMs);
     last = next;
-    if (output.machine) output.envelope("dynamicfs.stats/1", { mount, ...report });
+    // Of many documents none is the summary.
+    if (output.options.ndjson) output.event("event", { schema: SCHEMA, mount, ...report });
+    else if (output.machine) output.envelope(SCHEMA, { mount, ...report });
     else if (output.options.verbosity > 0) printReport(report, mount, output);
     else {
       if (line % LINES_PER_HEADER === 0 && !output.options.noHeader)

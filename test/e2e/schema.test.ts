@@ -78,11 +78,14 @@ t.test("documents of a pool's life", { skip }, async (t) => {
   valid(t, run("mounts"), "dynamicfs.mounts/1");
   valid(t, run("status", "mnt"), "dynamicfs.status/1");
   valid(t, run("status"), "dynamicfs.status/1");
+  valid(t, run("stats", "mnt"), "dynamicfs.stats/1");
   writeFileSync(sandbox.path("mnt/original"), "content");
   valid(t, run("clone", "mnt/original", "mnt/copy"), "dynamicfs.clone/1");
   valid(t, run("quota", "list", "mnt"), "dynamicfs.quota/1");
   valid(t, run("quota", "set", "mnt", "--user", "7", "--size", "1M"), "dynamicfs.quota/1");
   valid(t, run("quota", "list", "mnt/copy"), "dynamicfs.quota/1");
+  valid(t, run("stats", "mnt", "--interval", "0.05", "--count", "2"), "dynamicfs.stats/1");
+  valid(t, sandbox.run("stats", "mnt", "--ndjson"), "dynamicfs.stats/1");
   valid(t, run("umount", "mnt"), "dynamicfs.umount/1");
   valid(t, run("status", "a.img"), "dynamicfs.status/1");
   valid(t, run("status", "nowhere"), "dynamicfs.error/1");
