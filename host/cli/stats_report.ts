@@ -73,7 +73,7 @@ export interface StatsReport {
     readonly types: readonly RequestReport[];
   } | null;
   /** Where the engine's thread was. Null is not known; `engineMs` is the rest of the period. */
-  readonly time: EngineTimes & {
+  readonly thread: EngineTimes & {
     readonly engineMs: number | null;
     /** Of reads and replies, one in so many is timed, and the others are reckoned from it. */
     readonly fuseSampledOneIn: number;
@@ -146,7 +146,7 @@ export function reportOf(
       seconds: rounded(seconds),
     },
     requests: requestsOf(later, before, elapsedMs),
-    time: timeOf(later, before, elapsedMs),
+    thread: threadOf(later, before, elapsedMs),
     cache: { ...cache, kernelNotices: notices },
     devices: later.volume.devices.map((device, index) =>
       deviceOf(device, before?.volume.devices[index], elapsedMs),
@@ -244,11 +244,11 @@ function requestsSince(later: RequestCounts, earlier: RequestCounts | undefined)
   };
 }
 
-function timeOf(
+function threadOf(
   later: EngineStats,
   before: EngineStats | null,
   elapsedMs: number,
-): StatsReport["time"] {
+): StatsReport["thread"] {
   const now = later.times;
   const old = before?.times;
   const difference = (name: keyof EngineTimes): number | null => {

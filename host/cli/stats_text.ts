@@ -140,7 +140,7 @@ export function intervalHeader(): string {
 
 /** One interval in a line. @param tabs For programs. */
 export function intervalLine(report: StatsReport, tabs: boolean): string {
-  const { requests, period, cache, time, journal, gc } = report;
+  const { requests, period, cache, thread, journal, gc } = report;
   const seconds = period.seconds;
   const ms = seconds * 1000;
   const rate = (count: number): string => compact(seconds > 0 ? count / seconds : 0);
@@ -158,7 +158,7 @@ export function intervalLine(report: StatsReport, tabs: boolean): string {
       device.flushes.count,
     0,
   );
-  const fuse = time.fuseReadMs === null ? null : time.fuseReadMs + (time.fuseReplyMs ?? 0);
+  const fuse = thread.fuseReadMs === null ? null : thread.fuseReadMs + (thread.fuseReplyMs ?? 0);
   const cells = [
     requests === null ? "-" : rate(requests.count),
     requests === null ? "-" : rate(requests.errors),
@@ -172,10 +172,10 @@ export function intervalLine(report: StatsReport, tabs: boolean): string {
     rate(operations),
     rate(journal.commits),
     share(fuse),
-    share(time.engineMs === null ? null : time.engineMs + (time.submitMs ?? 0)),
-    share(time.deviceWaitMs),
-    share(time.spinMs),
-    share(time.idleMs),
+    share(thread.engineMs === null ? null : thread.engineMs + (thread.submitMs ?? 0)),
+    share(thread.deviceWaitMs),
+    share(thread.spinMs),
+    share(thread.idleMs),
     gc === null ? "-" : percent(gc.totalMs, ms),
   ];
   if (tabs) return cells.join("\t");
@@ -193,18 +193,18 @@ function batchOf(batch: Distribution | null): string {
 }
 
 function timesOf(report: StatsReport): string {
-  const { time, period } = report;
+  const { thread, period } = report;
   const ms = period.seconds * 1000;
   const share = (name: string, value: number | null): string =>
     `${name} ${value === null ? "not known" : percent(value, ms)}`;
   const parts = [
-    share("reading requests", time.fuseReadMs),
-    share("replying", time.fuseReplyMs),
-    share("engine", time.engineMs),
-    share("submitting", time.submitMs),
-    share("waiting for devices", time.deviceWaitMs),
-    share("spinning", time.spinMs),
-    share("idle", time.idleMs),
+    share("reading requests", thread.fuseReadMs),
+    share("replying", thread.fuseReplyMs),
+    share("engine", thread.engineMs),
+    share("submitting", thread.submitMs),
+    share("waiting for devices", thread.deviceWaitMs),
+    share("spinning", thread.spinMs),
+    share("idle", thread.idleMs),
   ];
   return parts.join(", ");
 }

@@ -142,12 +142,12 @@ t.test("what was done is what is counted", { skip }, async (t) => {
   t.ok(after.cache.pageHits > before.cache.pageHits);
   t.equal(after.memory.budgetBytes, 64 * MIB);
   t.ok(after.memory.rssBytes > 10 * MIB && after.memory.pageFramesDirty > 0);
-  const { time, period } = after;
-  const parts = [time.fuseReadMs, time.fuseReplyMs, time.submitMs, time.deviceWaitMs];
-  const all = [...parts, time.spinMs, time.idleMs, time.engineMs];
+  const { thread, period } = after;
+  const parts = [thread.fuseReadMs, thread.fuseReplyMs, thread.submitMs, thread.deviceWaitMs];
+  const all = [...parts, thread.spinMs, thread.idleMs, thread.engineMs];
   const sum = all.reduce<number>((total, part) => total + (part ?? Number.NaN), 0);
   t.ok(sum >= period.seconds * 990 && sum <= period.seconds * 1300, `${sum} of ${period.seconds}`);
-  t.ok((time.fuseReadMs ?? 0) > 0 && (time.fuseReplyMs ?? 0) > 0);
+  t.ok((thread.fuseReadMs ?? 0) > 0 && (thread.fuseReplyMs ?? 0) > 0);
   t.equal(after.mount.mountPoint, sandbox.path("mnt"));
   t.equal(after.pool, "tank");
   t.equal(period.kind, "mount");
@@ -277,7 +277,7 @@ t.test("by fuse-native", { skip: skip || nativeMissing() }, async (t) => {
   const document = ask(sandbox);
   t.equal(document.transport, "fuse-native");
   t.equal(document.requests, null);
-  t.equal(document.time.fuseReadMs, null);
+  t.equal(document.thread.fuseReadMs, null);
   t.ok(document.cache.pageHits > 0 && document.devices.length === 1);
   t.match(sandbox.run("stats", "mnt").out, /^requests: not known/m);
   t.equal(sandbox.run("stats", "mnt", "--interval", "0.05", "--count", "1").code, 0);
