@@ -281,8 +281,12 @@ class DaemonControl {
       case "ping":
         return this.#report();
       case "status":
-      case "stats":
-        return { mount: this.#report(), [request.method]: await this.#query(request.method) };
+        return { mount: this.#report(), status: await this.#query("status") };
+      case "stats": {
+        const startMs = performance.now();
+        const stats = await this.#query("stats");
+        return { mount: this.#report(), stats, answerMs: performance.now() - startMs };
+      }
       case "unmount":
         await this.#unmount({ lazy: request.lazy ?? false });
         return null;

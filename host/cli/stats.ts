@@ -77,13 +77,11 @@ async function mountOf(target: string): Promise<MountEntry> {
 }
 
 async function read(entry: MountEntry): Promise<Reading> {
-  const startMs = performance.now();
-  const { mount, stats } = await askDaemon<{ mount: MountReport; stats: EngineStats | null }>(
-    entry,
-    "stats",
-  );
+  const { stats, ...rest } = await askDaemon<
+    Omit<Reading, "stats"> & { readonly stats: EngineStats | null }
+  >(entry, "stats");
   if (stats === null) throw ending(entry.mountPoint);
-  return { mount, stats, answerMs: performance.now() - startMs };
+  return { stats, ...rest };
 }
 
 function ending(mountPoint: string): CliError {

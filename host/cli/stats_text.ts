@@ -18,36 +18,41 @@ export function printReport(report: StatsReport, mount: MountReport, output: Out
   );
   if (requests === null) {
     output.data(
-      "requests: not known: libfuse 2 takes them and does not tell; mount with --transport kernel to see them",
+      "  requests: not known: libfuse 2 takes them and does not tell; mount with --transport kernel to see them",
     );
   } else {
     output.data(
       [
-        `requests: ${number(requests.count)} (${number(requests.perSecond)}/s), ${number(requests.errors)} with an error${codesOf(requests)}; read ${size(requests.bytesRead)}, written ${size(requests.bytesWritten)}`,
-        `   queue: ${requests.underWay} under way (${requests.parked} parked), ${requests.underWayMean} on average, ${requests.underWayMax} at most; taken ${batchOf(requests.batch)} at a time, ${requests.perSleep ?? "-"} a sleep`,
+        `  requests: ${number(requests.count)} (${number(requests.perSecond)}/s), ${number(requests.errors)} with an error${codesOf(requests)}; read ${size(requests.bytesRead)}, written ${size(requests.bytesWritten)}`,
+        `     queue: ${requests.underWay} under way (${requests.parked} parked), ${requests.underWayMean} on average, ${requests.underWayMax} at most; taken ${batchOf(requests.batch)} at a time, ${requests.perSleep ?? "-"} a sleep`,
       ].join("\n"),
     );
     table(
       output,
       ["REQUEST", "COUNT", "RATE/s", "ERRORS"],
       requests.types.map((type) => ({
-        cells: [type.name, number(type.count), number(type.perSecond), number(type.errors)],
+        cells: [
+          type.name,
+          number(type.count),
+          number(Math.round(type.perSecond * 10) / 10),
+          number(type.errors),
+        ],
         latency: type.latencyUs,
       })),
       time,
     );
   }
-  output.data(`    time: ${timesOf(report)}`);
+  output.data(`      time: ${timesOf(report)}`);
   const { cache } = report;
   const walks = cache.pageHits + cache.pageMisses;
   output.data(
     [
-      `   cache: ${percent(cache.pageHits, walks)} of ${number(walks)} walks in memory, ${number(cache.pageLoads)} pages read; blocks read: ${number(cache.bufferedBlocks)} buffered, ${number(cache.deviceBlocks)} from devices, ${number(cache.holeBlocks)} holes; ${cache.kernelNotices === null ? "notices to the kernel not known" : `${number(cache.kernelNotices)} notices to the kernel`}`,
+      `     cache: ${percent(cache.pageHits, walks)} of ${number(walks)} walks in memory, ${number(cache.pageLoads)} pages read; blocks read: ${number(cache.bufferedBlocks)} buffered, ${number(cache.deviceBlocks)} from devices, ${number(cache.holeBlocks)} holes; ${cache.kernelNotices === null ? "notices to the kernel not known" : `${number(cache.kernelNotices)} notices to the kernel`}`,
     ].join("\n"),
   );
   for (const device of report.devices) {
     output.data(
-      `  device: ${device.name}: ${device.inFlight} in flight, ${device.inFlightMean} on average, ${device.inFlightMax} at most`,
+      `    device: ${device.name}: ${device.inFlight} in flight, ${device.inFlightMean} on average, ${device.inFlightMax} at most`,
     );
     const kinds = [
       ["read", device.reads],
@@ -68,19 +73,19 @@ export function printReport(report: StatsReport, mount: MountReport, output: Out
       time,
     );
   }
-  const { journal, checkpoints, gc, memory, submission } = report;
+  const { journal, gc, memory, submission } = report;
   const each = (value: number): string => number(ratio(value, journal.commits));
   const durable =
     journal.latencyUs === null
       ? ""
       : `; durable after ${time(journal.latencyUs.p50)}, p99 ${time(journal.latencyUs.p99)}, at most ${time(journal.latencyUs.max)}`;
   const lines = [
-    `  submit: ${submission === null ? "nothing" : `${number(submission.count)} calls, ${batchOf(submission)} operations a call`}`,
-    ` journal: ${number(journal.commits)} commits of ${each(journal.transactions)} transactions, ${each(journal.records)} records, ${size(ratio(journal.bytes, journal.commits))}; ${number(journal.flushes)} flushed before${durable}`,
-    `  checkp: ${number(checkpoints.count)} of ${number(ratio(checkpoints.pages, checkpoints.count))} pages; the last took ${time(checkpoints.lastMs * 1000)}, the longest since the mount ${time(checkpoints.maxMs * 1000)}`,
-    `      gc: ${gc === null ? "not known in this runtime" : `${number(gc.count)} collections, ${time(gc.totalMs * 1000)} in all, at most ${time(gc.maxMs * 1000)} since the mount`}`,
-    `  memory: ${size(memory.rssBytes)} resident, ${size(memory.heapUsedBytes)} heap; budget ${size(memory.budgetBytes)}: pages ${percent(memory.pageFrames - memory.pageFramesFree, memory.pageFrames)} used (${percent(memory.pageFramesDirty, memory.pageFrames)} dirty), buffers ${percent(memory.bufferBlocks - memory.bufferBlocksFree, memory.bufferBlocks)} used (${percent(memory.dirtyBlocks, memory.bufferBlocks)} dirty)`,
-    `  answer: the engine answered this after ${time(report.answerMs * 1000)}`,
+    `    submit: ${submission === null ? "nothing" : `${number(submission.count)} calls, ${batchOf(submission)} operations a call`}`,
+    `   journal: ${number(journal.commits)} commits of ${each(journal.transactions)} transactions, ${each(journal.records)} records, ${size(ratio(journal.bytes, journal.commits))}; ${number(journal.flushes)} flushed before${durable}`,
+    `checkpoint: ${checkpointsOf(report, number, time)}`,
+    `        gc: ${gc === null ? "not known in this runtime" : `${number(gc.count)} collections, ${time(gc.totalMs * 1000)} in all, at most ${time(gc.maxMs * 1000)} since the mount`}`,
+    `    memory: ${size(memory.rssBytes)} resident, ${size(memory.heapUsedBytes)} heap; budget ${size(memory.budgetBytes)}: pages ${percent(memory.pageFrames - memory.pageFramesFree, memory.pageFrames)} used (${percent(memory.pageFramesDirty, memory.pageFrames)} dirty), buffers ${percent(memory.bufferBlocks - memory.bufferBlocksFree, memory.bufferBlocks)} used (${percent(memory.dirtyBlocks, memory.bufferBlocks)} dirty)`,
+    `    answer: the engine answered this after ${time(report.answerMs * 1000)}`,
   ];
   output.data(lines.join("\n"));
 }
@@ -180,6 +185,17 @@ export function intervalLine(report: StatsReport, tabs: boolean): string {
   ];
   if (tabs) return cells.join("\t");
   return cells.map((cell, index) => cell.padStart(COLUMNS[index]?.[1] ?? 0)).join("");
+}
+
+function checkpointsOf(
+  { checkpoints }: StatsReport,
+  number: (value: number) => string,
+  time: (us: number) => string,
+): string {
+  const { count, pages, lastMs, maxMs } = checkpoints;
+  const done = `${number(count)}${count === 0 ? "" : ` of ${number(ratio(pages, count))} pages`}`;
+  if (maxMs === 0) return done;
+  return `${done}; the last took ${time(lastMs * 1000)}, the longest since the mount ${time(maxMs * 1000)}`;
 }
 
 function codesOf(requests: NonNullable<StatsReport["requests"]>): string {

@@ -96,11 +96,13 @@ export class Pool {
     done: Done,
   ): void {
     const member = this.members[deviceIndex] as Member;
+    let total = 0;
+    for (const byteLength of byteLengths) total += byteLength;
     const startMs = this.#nowMs();
     member.begin();
     member.device.writeVector(block * BLOCK_BYTES, addresses, byteLengths, (status) => {
       member.inFlight--;
-      member.writes.note(Math.max(status, 0), this.#nowMs() - startMs);
+      member.writes.note(total, this.#nowMs() - startMs);
       if (status < 0) member.writeErrors++;
       member.completedWrites++;
       done(status);

@@ -139,6 +139,8 @@ t.test("what was done is what is counted", { skip }, async (t) => {
   t.ok((device?.durableWrites.count ?? 0) >= after.journal.commits);
   t.ok((device?.writes.bytes ?? 0) + (device?.durableWrites.bytes ?? 0) >= MIB);
   t.equal(device?.inFlight, 0);
+  for (const operation of [device?.reads, device?.writes, device?.durableWrites])
+    t.equal((operation?.bytes ?? 0) >= (operation?.count ?? 0) * 4096, true, "blocks");
   t.ok(after.cache.pageHits > before.cache.pageHits);
   t.equal(after.memory.budgetBytes, 64 * MIB);
   t.ok(after.memory.rssBytes > 10 * MIB && after.memory.pageFramesDirty > 0);
@@ -196,7 +198,8 @@ t.test("intervals are what happened in them", { skip }, async (t) => {
       undefined,
     );
     const mkdir = line.requests?.types.find(({ name }) => name === "mkdir");
-    t.equal(mkdir?.latencyUs?.count ?? 0, mkdir?.count ?? 0);
+    // One may have been read before the border and answered after it.
+    t.ok(Math.abs((mkdir?.latencyUs?.count ?? 0) - (mkdir?.count ?? 0)) <= 1);
   }
   t.ok(Date.parse(lines[1]?.period.since ?? "") > Date.parse(lines[0]?.period.since ?? ""));
 });
@@ -279,7 +282,7 @@ t.test("by fuse-native", { skip: skip || nativeMissing() }, async (t) => {
   t.equal(document.requests, null);
   t.equal(document.thread.fuseReadMs, null);
   t.ok(document.cache.pageHits > 0 && document.devices.length === 1);
-  t.match(sandbox.run("stats", "mnt").out, /^requests: not known/m);
+  t.match(sandbox.run("stats", "mnt").out, /^ *requests: not known/m);
   t.equal(sandbox.run("stats", "mnt", "--interval", "0.05", "--count", "1").code, 0);
   t.equal(sandbox.run("umount", "mnt").code, 0);
 });
