@@ -4,6 +4,7 @@
  * (Deno).
  */
 import { type PerformanceEntry, PerformanceObserver } from "node:perf_hooks";
+import { isDeno } from "./runtime.ts";
 
 export interface GcCounts {
   readonly count: number;
@@ -25,9 +26,8 @@ export class GcCounter {
 
   /** @returns Null where the runtime does not tell. */
   static start(): GcCounter | null {
-    // Not in the types that are built with, and not everywhere.
-    const { supportedEntryTypes } = PerformanceObserver as { supportedEntryTypes?: string[] };
-    return supportedEntryTypes?.includes("gc") === true ? new GcCounter() : null;
+    // Deno 2.9 lists the type and never has an entry.
+    return isDeno ? null : new GcCounter();
   }
 
   /** Those that the event loop has handed over. */
