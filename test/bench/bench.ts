@@ -4,6 +4,11 @@
  * median of the speed relative to ext4 in the same round (2.00× is twice as fast as ext4).
  *
  *   npm run bench -- [--quick] [--runs N] [--only WORKLOAD,…] [--peers NAME,…|none] [--dir DIR] [--json]
+ *   npm run bench -- --check [--only WORKLOAD,…]    is anything slower than when test/bench/baseline.json was made? exit code 1
+ *   npm run bench -- --save-baseline                makes it anew
+ *
+ * A check is a quick one of three rounds beside ext4 alone, as the baseline was. What looks slower is measured once more before
+ * it is called so.
  *
  * Invariants: the work is done by child processes, never by this one, which could have to serve itself; everything
  * lies below one work directory; whatever happens, mounts and loop devices are taken off and the directory removed.
@@ -23,15 +28,26 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Prng } from "../../host/base/prng.ts";
+import {
+  type Baseline,
+  compareWith,
+  describeRows,
+  parseBaseline,
+  type Row,
+  type Spread,
+  spreadOf,
+} from "./baseline.ts";
 
 const MIB = 2 ** 20;
 const MAIN = fileURLToPath(new URL("../../host/main.js", import.meta.url));
+/** In the sources: it is landed with them. */
+const BASELINE = fileURLToPath(new URL("../../../test/bench/baseline.json", import.meta.url));
 const WORKER_MS_MAX = 900_000;
 const MOUNT_MS_MAX = 30_000;
 const POLL_MS = 10;
@@ -46,10 +62,13 @@ const { values: options } = parseArgs({
     peers: { type: "string" },
     dir: { type: "string", default: tmpdir() },
     json: { type: "boolean", default: false },
+    check: { type: "boolean", default: false },
+    "save-baseline": { type: "boolean", default: false },
   },
 });
-const { quick } = options;
-const ROUNDS = Number(options.runs ?? (quick ? 1 : 3));
+const compares = options.check || options["save-baseline"];
+const quick = options.quick || compares;
+const ROUNDS = Number(options.runs ?? (quick && !compares ? 1 : 3));
 const SCALE = quick ? 4 : 1;
 const DISK_BYTES = (quick ? 1024 : 2048) * MIB;
 const SOURCE_FILES = 3000 / SCALE;
@@ -702,19 +721,22 @@ function sampleValue(round: number, fileSystem: string, workload: string): numbe
   return found?.value ?? null;
 }
 
-function cell(fileSystem: string, { name, unit }: Workload): string {
-  const values: number[] = [];
-  const ratios: number[] = [];
-  for (let round = 1; round <= ROUNDS; round += 1) {
-    const value = sampleValue(round, fileSystem, name);
-    if (value === null) continue;
-    values.push(value);
+/** Of each round in which both did it: the speed relative to ext4. */
+function ratiosOf(fileSystem: string, { name, unit }: Workload): number[] {
+  return samples.flatMap(({ round, fileSystem: each, workload, value }) => {
     const reference = sampleValue(round, ext4.name, name);
-    if (reference !== null) ratios.push(unit === "s" ? reference / value : value / reference);
-  }
+    if (each !== fileSystem || workload !== name || value === null || reference === null) return [];
+    return [unit === "s" ? reference / value : value / reference];
+  });
+}
+
+function cell(fileSystem: string, workload: Workload): string {
+  const values = samples.flatMap(({ fileSystem: each, workload: name, value }) =>
+    each === fileSystem && name === workload.name && value !== null ? [value] : [],
+  );
   const value = median(values);
   if (value === null) return "failed";
-  const ratio = fileSystem === ext4.name ? null : median(ratios);
+  const ratio = fileSystem === ext4.name ? null : median(ratiosOf(fileSystem, workload));
   return ratio === null ? figure(value) : `${figure(value)} (${ratio.toFixed(2)}×)`;
 }
 
@@ -736,6 +758,70 @@ function table(fileSystems: readonly FileSystem[], chosen: readonly Workload[]):
   return rows.map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
+// ---- never again slower
+
+function allRatios(chosen: readonly Workload[]): Map<string, number[]> {
+  return new Map(chosen.map((one) => [one.name, ratiosOf(dynamicfs.name, one)]));
+}
+
+function machine(): string {
+  const processors = cpus();
+  return `${processors.length} × ${processors[0]?.model.trim() ?? "unknown"}, Linux ${release()}, Node ${process.version}`;
+}
+
+function saveBaseline(chosen: readonly Workload[]): void {
+  const rows: Record<string, Spread> = {};
+  for (const [name, ratios] of allRatios(chosen)) {
+    const spread = spreadOf(ratios);
+    if (spread === null) throw new Error(`${name} failed: no baseline is written`);
+    const rounded = (value: number): number => Number(value.toPrecision(3));
+    rows[name] = {
+      median: rounded(spread.median),
+      min: rounded(spread.min),
+      max: rounded(spread.max),
+    };
+  }
+  const baseline: Baseline = {
+    schema: "dynamicfs.bench-baseline/1",
+    machine: machine(),
+    date: new Date().toISOString().slice(0, 10),
+    rounds: ROUNDS,
+    rows,
+  };
+  writeFileSync(BASELINE, `${JSON.stringify(baseline, null, 2)}\n`);
+  say(`wrote ${BASELINE}`);
+}
+
+/** @param measure Measures some of it once more. */
+async function check(
+  chosen: readonly Workload[],
+  measure: (some: readonly Workload[]) => Promise<void>,
+): Promise<void> {
+  const baseline = parseBaseline(readFileSync(BASELINE, "utf8"));
+  if (baseline.machine !== machine())
+    note(`the baseline of ${baseline.date} is of another machine: ${baseline.machine}`);
+  const isDoubtful = ({ verdict }: Row): boolean => verdict === "slower" || verdict === "failed";
+  let rows = compareWith(baseline, allRatios(chosen));
+  const doubtful = new Set(rows.filter(isDoubtful).map(({ name }) => name));
+  if (doubtful.size > 0) {
+    say(`once more: ${[...doubtful].join(", ")}`);
+    await measure(chosen.filter(({ name }) => doubtful.has(name)));
+    rows = compareWith(baseline, allRatios(chosen));
+  }
+  const slower = rows.filter(isDoubtful);
+  if (options.json) {
+    const document = { schema: "dynamicfs.bench-check/1", baseline, rows, notes };
+    process.stdout.write(`${JSON.stringify(document)}\n`);
+  } else {
+    const titles = new Map(chosen.map(({ name, shown }) => [name, shown]));
+    const shownNotes = notes.map((text) => `\n- ${text}`).join("");
+    const names = slower.map(({ name }) => name).join(", ");
+    const verdict = slower.length === 0 ? "nothing is slower" : `slower than before: ${names}`;
+    process.stdout.write(`${describeRows(rows, titles)}\n${shownNotes}\n${verdict}\n`);
+  }
+  if (slower.length > 0) process.exitCode = 1;
+}
+
 // ---- all of it
 
 /** Wrong arguments; thrown, so that what is there already is cleaned up. */
@@ -754,7 +840,7 @@ function chooseNames(given: string, known: readonly string[], what: string): str
 
 function chooseFileSystems(): FileSystem[] {
   const known = PEERS.map(({ name }) => name);
-  const given = options.peers ?? known.join(",");
+  const given = options.peers ?? (compares ? ext4.name : known.join(","));
   const names = given === "none" ? [] : chooseNames(given, known, "peer");
   // All the others are shown relative to ext4, so it is there if any of them is.
   if (names.length > 0) names.push(ext4.name);
@@ -769,9 +855,12 @@ function chooseFileSystems(): FileSystem[] {
 
 async function main(): Promise<void> {
   if (!Number.isInteger(ROUNDS) || ROUNDS < 1) fail("--runs: a number from 1");
+  if (options.check && options["save-baseline"]) fail("--check or --save-baseline, not both");
+  if (options["save-baseline"] && options.only !== undefined) fail("a baseline has all workloads");
   const absent = missing(["python3", "tar", "git"], false);
   if (absent !== null) fail(absent);
   const fileSystems = chooseFileSystems();
+  if (compares && fileSystems.length < 2) fail(`nothing to compare with: ${notes.join("; ")}`);
   const work = new Work(options.dir);
   try {
     const all = workloads(work);
@@ -783,12 +872,21 @@ async function main(): Promise<void> {
     if (chosen.some(({ name }) => ["untar", "rm", "git_clone"].includes(name))) {
       await work.makeTree();
     }
-    for (let round = 1; round <= ROUNDS; round += 1) {
-      const first = (round - 1) % Math.max(1, fileSystems.length);
-      const order = [...fileSystems.slice(first), ...fileSystems.slice(0, first)];
-      for (const fileSystem of order) await runRound(round, fileSystem, work, chosen);
-    }
-    if (options.json) {
+    let round = 0;
+    const measure = async (some: readonly Workload[]): Promise<void> => {
+      for (let count = 0; count < ROUNDS; count += 1) {
+        const first = round % Math.max(1, fileSystems.length);
+        round += 1;
+        const order = [...fileSystems.slice(first), ...fileSystems.slice(0, first)];
+        for (const fileSystem of order) await runRound(round, fileSystem, work, some);
+      }
+    };
+    await measure(chosen);
+    if (options["save-baseline"]) {
+      saveBaseline(chosen);
+    } else if (options.check) {
+      await check(chosen, measure);
+    } else if (options.json) {
       const printed = {
         schema: "dynamicfs.bench/1",
         quick,
