@@ -39,10 +39,11 @@ export interface HistogramCounts {
 export const NO_COUNTS: HistogramCounts = { count: 0, sum: 0, max: 0, buckets: [] };
 
 export class Histogram {
-  readonly #cells: Float64Array;
+  /** null: nothing has been counted. Most pools are opened for a moment, and use few of theirs. */
+  #cells: Float64Array | null;
 
   /** @param cells Zeros to count in, from Histogram.rows(); own ones by default. */
-  constructor(cells: Float64Array = new Float64Array(CELLS)) {
+  constructor(cells: Float64Array | null = null) {
     this.#cells = cells;
   }
 
@@ -57,6 +58,7 @@ export class Histogram {
 
   /** @param value What is not above 0 counts as 0. */
   record(value: number): void {
+    this.#cells ??= new Float64Array(CELLS);
     const cells = this.#cells;
     const index = bucketOf(value);
     cells[index] = (cells[index] as number) + 1;
@@ -66,6 +68,7 @@ export class Histogram {
 
   counts(): HistogramCounts {
     const cells = this.#cells;
+    if (cells === null) return NO_COUNTS;
     const buckets: number[] = [];
     let count = 0;
     for (let index = 0; index < BUCKET_COUNT; index += 1) {
