@@ -19,7 +19,6 @@ import { assert } from "../base/assert.ts";
 import { isZero } from "../base/bytes.ts";
 import { EIO } from "../base/errno.ts";
 import type { Prng } from "../base/prng.ts";
-import { Slab } from "../base/slab.ts";
 import { checkRange, checkVector } from "./check_range.ts";
 import type { Device, Done } from "./device.ts";
 import { SparseBytes } from "./sparse_bytes.ts";
@@ -122,7 +121,6 @@ export class SimulatedDevice implements Device {
   /** Those, and the ones that were written again since: a loss of power may undo that. */
   readonly everDamaged: Set<number> = new Set();
 
-  readonly #slab = new Slab(1 << 18);
   readonly #memory: Uint8Array;
   readonly #scheduler: Scheduler;
   readonly #prng: Prng | undefined;
@@ -515,7 +513,7 @@ export class SimulatedDevice implements Device {
       if (isZero(this.#memory.subarray(first, first + byteLength)))
         return ZEROS.subarray(0, byteLength);
     }
-    const bytes = this.#slab.take(byteLength);
+    const bytes = this.#durable.memory.take(byteLength);
     let at = 0;
     for (let index = 0; index < addresses.length; index += 1) {
       const address = addresses[index] as number;

@@ -31,6 +31,10 @@ export class Timers {
     if (entries.length === 0 || (entries[entries.length - 1] as TimerEntry).dueMs > nowMs) {
       return false;
     }
+    if (entries.length === 1 || (entries[entries.length - 2] as TimerEntry).dueMs > nowMs) {
+      (entries.pop() as TimerEntry).callback();
+      return true;
+    }
     const due: TimerEntry[] = [];
     while (entries.length > 0 && (entries[entries.length - 1] as TimerEntry).dueMs <= nowMs) {
       due.push(entries.pop() as TimerEntry);

@@ -12,7 +12,7 @@
  */
 import { Buffer } from "node:buffer";
 import { assert } from "../../host/base/assert.ts";
-import { Slab } from "../../host/base/slab.ts";
+import { type ByteSource, Slab } from "../../host/base/slab.ts";
 
 export const BLOCK: number = 4096;
 
@@ -78,11 +78,11 @@ export function timesText(times: Times): string {
 }
 
 const ZEROS = new Uint8Array(BLOCK);
-const slab = new Slab(1 << 19);
 
 export class FileModel {
   readonly ino: number;
   size: number;
+  readonly #memory: ByteSource;
   readonly #blocks = new Map<number, Version[]>();
   readonly #sizes: { tick: number; size: number }[];
   readonly #events: FileEvent[] = [];
@@ -93,16 +93,20 @@ export class FileModel {
   constructor(
     ino: number,
     tick: number,
+    memory: ByteSource,
     contents: Uint8Array = ZEROS.subarray(0, 0),
     times: Times = UNKNOWN_TIMES,
   ) {
     this.ino = ino;
+    this.#memory = memory;
     this.#times.push({ tick, times });
     this.size = contents.length;
     this.#sizes = [{ tick, size: this.size }];
     for (let block = 0; block * BLOCK < contents.length; block++) {
-      const bytes = slab.take(BLOCK);
-      bytes.set(contents.subarray(block * BLOCK, (block + 1) * BLOCK));
+      const bytes = memory.take(BLOCK);
+      const part = contents.subarray(block * BLOCK, (block + 1) * BLOCK);
+      bytes.set(part);
+      bytes.fill(0, part.length);
       this.#blocks.set(block, [{ tick, bytes }]);
     }
     this.promised({ tick, acknowledged: 0 });
@@ -371,9 +375,10 @@ export class FileModel {
   }
 
   #copy(block: number): Uint8Array {
-    const bytes = slab.take(BLOCK);
+    const bytes = this.#memory.take(BLOCK);
     const current = this.#at(block, Number.POSITIVE_INFINITY);
-    if (current !== null) bytes.set(current);
+    if (current === null) bytes.fill(0);
+    else bytes.set(current);
     return bytes;
   }
 
@@ -513,14 +518,21 @@ export class VolumeModel {
   #step: Step | null = null;
 
   readonly #now: (() => string) | null;
+  readonly memory: ByteSource;
 
   /**
    * A model of what was found: all of it is durable.
    *
    * @param now The time of a change that is made now; none: the model does not know of times.
+   * @param memory Where it keeps contents.
    */
-  constructor(dump: Dump, now: (() => string) | null = null) {
+  constructor(
+    dump: Dump,
+    now: (() => string) | null = null,
+    memory: ByteSource = new Slab(1 << 19),
+  ) {
     this.#now = now;
+    this.memory = memory;
     this.entries = new Map(dump.entries);
     for (const [key, value] of dump.entries) {
       if (!key.startsWith("i")) continue;
@@ -546,7 +558,7 @@ export class VolumeModel {
       });
       this.#count(this.node(ino));
       if (type === "file")
-        this.addFile(new FileModel(ino, 0, dump.contents.get(ino), dump.times?.get(ino)));
+        this.addFile(new FileModel(ino, 0, memory, dump.contents.get(ino), dump.times?.get(ino)));
     }
     for (const [key, value] of dump.entries) {
       const [owner, name] = splitKey(key);

@@ -290,7 +290,7 @@ export class Client {
       const tick = this.#model.begin(`create ${parent}/${name}`);
       this.#model.putNode(newNode(ino, "file", mode, 1, "", parent));
       this.#model.putName(parent, name, ino);
-      this.#model.addFile(new FileModel(ino, tick));
+      this.#model.addFile(new FileModel(ino, tick, this.#model.memory));
       this.#model.changed(ino, true);
       this.#model.end();
     });
@@ -702,7 +702,7 @@ export class Client {
       ino = fresh;
       this.#fs.remember(ino, 1);
       model.tick += 1;
-      model.history.set(ino, new FileModel(ino, model.tick));
+      model.history.set(ino, new FileModel(ino, model.tick, model.memory));
       model.changed(ino, true);
     });
     this.#note(`create unnamed in ${parent} as ${ino}`, made);

@@ -36,7 +36,9 @@ const TRACE_LINES_SHOWN = 60;
 const SOURCE = new Uint8Array(70_000);
 const SECONDS_BETWEEN_LIVES = 1_000_000;
 /** What a mount, or one recovery, read from files: compared or copied before the next. */
-const dumps = new Arena(1 << 22);
+const dumps = new Arena(1 << 22, 1 << 26);
+/** What devices hold and models remember, during one plan. */
+const memory = new Arena(1 << 20, 1 << 28);
 new Prng(2).bytes(SOURCE);
 const { journalStart, journalBlocks, ringStarts, blockCount } = geometryFor(64 << 20);
 /** What a mount reads first: of each in turn, one read of a recovery brings something else. */
@@ -163,10 +165,11 @@ class Simulation {
       rescue.soil(prng);
     }
     let rest: Rest | null = null;
+    memory.rewind();
     for (const life of this.#plan.lives) {
       if (this.#isDone()) break;
       this.#startSeconds += SECONDS_BETWEEN_LIVES;
-      rest ??= { image: fresh.clone(), damaged: new Set(), badRanges: [] };
+      rest ??= { image: fresh.clone(memory), damaged: new Set(), badRanges: [] };
       rest = this.#live(life, rest);
     }
     return {
@@ -235,6 +238,7 @@ class Simulation {
       model = new VolumeModel(
         session.run(new Calls(work.core, volume.fs).dump(false, dumps, true)),
         () => timeText(clock.seconds(), clock.nanoseconds()),
+        memory,
       );
     } catch (error) {
       this.#fail(`a volume that was whole does not mount: ${stackOf(error)}`);

@@ -610,7 +610,7 @@ class Worker {
         });
         model.putName(parent, name, ino);
         if (type === "directory") model.link(parent, 1);
-        if (type === "file") model.addFile(new FileModel(ino, tick));
+        if (type === "file") model.addFile(new FileModel(ino, tick, model.memory));
         model.end();
       }),
     );
