@@ -1,11 +1,16 @@
 /** Copies of ranges: what is shared, what is copied, and that neither file hears of the other afterwards. */
 import t from "tap";
 import { EFBIG, EINVAL, EISDIR } from "../../host/base/errno.ts";
+import { Prng } from "../../host/base/prng.ts";
+import { spawn } from "../../host/base/task.ts";
 import type { MemoryDevice } from "../../host/device/memory_device.ts";
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, ROOT_INO } from "../../host/fs/file_system.ts";
+import { mountVolume } from "../../host/fs/volume.ts";
 import { fsck } from "../../host/maintain/fsck.ts";
 import { MemoryEngine } from "../support/memory_engine.ts";
 import { bytesOf, type Calls, create, mount } from "../support/sample_volume.ts";
+import { Calls as SimCalls } from "../support/sim_calls.ts";
+import { getMachines, Session } from "../support/sim_engine.ts";
 
 const MIB = 2 ** 20;
 
@@ -196,4 +201,45 @@ t.test("what cannot be is refused", async (t) => {
   t.equal(calls.clone(file, 0, ROOT_INO, 0, 10), -EISDIR);
   t.ok(volume.has(file, bytesOf(20_000, 10)));
   t.same(volume.errors(), []);
+});
+
+t.test("a copy waits for what is on its way to the place it goes to", async (t) => {
+  const prng = new Prng(1);
+  const { work, fresh } = getMachines();
+  const session = new Session(work, { prng, image: fresh.clone(), delayMs: [1, 2] });
+  const options = { readOnly: false, checkpointSeconds: 30 };
+  const volume = session.run(mountVolume(session.environment, [session.device], options));
+  const calls = new SimCalls(work.core, volume.fs);
+  const make = (name: string): number => {
+    let found = 0;
+    const task = calls.make(ROOT_INO, name, "file", 0o644, "", (ino) => {
+      found = ino;
+    });
+    session.run(task);
+    return found;
+  };
+  const [from, to] = [make("from"), make("to")];
+  session.run(calls.write(from, 0, bytesOf(MIB, 21).subarray(0, 100_000), () => {}));
+  session.run(calls.sync());
+  session.run(calls.write(to, 0, bytesOf(MIB, 22).subarray(0, 100_000), () => {}));
+  const { writeVector, hang } = session.device;
+  let isHanging = false;
+  session.device.writeVector = (...given): void => {
+    if (!isHanging) hang.call(session.device, 50);
+    isHanging = true;
+    writeVector.apply(session.device, given);
+  };
+  let synced = false;
+  spawn(calls.sync(), () => {
+    synced = true;
+  });
+  session.reactor.runSync({ until: () => isHanging });
+  t.equal(session.run(calls.clone(from, 0, to, 0, 100_000)), 100_000);
+  session.reactor.runSync({ until: () => synced });
+  session.run(calls.sync());
+  t.same(session.run(calls.read(to, 0, 100_000)), bytesOf(MIB, 21).subarray(0, 100_000));
+  session.run(volume.unmount());
+  const image = session.device.currentImage();
+  const checker = new Session(work, { prng, image });
+  t.same(checker.run(fsck(checker.environment, [checker.device])).errors, []);
 });
