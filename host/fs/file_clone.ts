@@ -291,7 +291,10 @@ export class FileClone {
   #waitForWritten(ino: number): never {
     const file = this.#files.get(ino) as DirtyFile;
     throw new Retry((resume) => {
-      spawn(this.#writeBack(file), (error) => resume(error !== null ? -EIO : 0));
+      // After a failure nothing is written back any more: it would be tried for ever.
+      spawn(this.#writeBack(file), (error) =>
+        resume(error !== null || this.#store.faulted !== null ? -EIO : 0),
+      );
     });
   }
 

@@ -353,6 +353,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ["unit/clone", ...CRASH],
   },
   {
+    name: "a copy waits for data that nobody writes any more",
+    file: "host/fs/file_clone.ts",
+    find: `resume(error !== null || this.#store.faulted !== null ? -EIO : 0)`,
+    replace: `resume(error !== null ? -EIO : 0)`,
+    tests: ["unit/clone"],
+  },
+  {
     name: "blocks of two files are freed with the first",
     file: "host/fs/shared_runs.ts",
     find: `push(from, to, run.references + change);`,

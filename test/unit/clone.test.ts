@@ -1,11 +1,11 @@
 /** Copies of ranges: what is shared, what is copied, and that neither file hears of the other afterwards. */
 import t from "tap";
-import { EFBIG, EINVAL, EISDIR } from "../../host/base/errno.ts";
+import { EFBIG, EINVAL, EIO, EISDIR } from "../../host/base/errno.ts";
 import { Prng } from "../../host/base/prng.ts";
 import { spawn } from "../../host/base/task.ts";
 import type { MemoryDevice } from "../../host/device/memory_device.ts";
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, ROOT_INO } from "../../host/fs/file_system.ts";
-import { mountVolume } from "../../host/fs/volume.ts";
+import { mountVolume, type Volume } from "../../host/fs/volume.ts";
 import { fsck } from "../../host/maintain/fsck.ts";
 import { MemoryEngine } from "../support/memory_engine.ts";
 import { bytesOf, type Calls, create, mount } from "../support/sample_volume.ts";
@@ -203,10 +203,14 @@ t.test("what cannot be is refused", async (t) => {
   t.same(volume.errors(), []);
 });
 
-t.test("a copy waits for what is on its way to the place it goes to", async (t) => {
-  const prng = new Prng(1);
+function simulated(): {
+  session: Session;
+  volume: Volume;
+  calls: SimCalls;
+  make: (name: string) => number;
+} {
   const { work, fresh } = getMachines();
-  const session = new Session(work, { prng, image: fresh.clone(), delayMs: [1, 2] });
+  const session = new Session(work, { prng: new Prng(1), image: fresh.clone(), delayMs: [1, 2] });
   const options = { readOnly: false, checkpointSeconds: 30 };
   const volume = session.run(mountVolume(session.environment, [session.device], options));
   const calls = new SimCalls(work.core, volume.fs);
@@ -218,6 +222,11 @@ t.test("a copy waits for what is on its way to the place it goes to", async (t) 
     session.run(task);
     return found;
   };
+  return { session, volume, calls, make };
+}
+
+t.test("a copy waits for what is on its way to the place it goes to", async (t) => {
+  const { session, volume, calls, make } = simulated();
   const [from, to] = [make("from"), make("to")];
   session.run(calls.write(from, 0, bytesOf(MIB, 21).subarray(0, 100_000), () => {}));
   session.run(calls.sync());
@@ -240,6 +249,15 @@ t.test("a copy waits for what is on its way to the place it goes to", async (t) 
   t.same(session.run(calls.read(to, 0, 100_000)), bytesOf(MIB, 21).subarray(0, 100_000));
   session.run(volume.unmount());
   const image = session.device.currentImage();
-  const checker = new Session(work, { prng, image });
+  const checker = new Session(getMachines().work, { prng: new Prng(2), image });
   t.same(checker.run(fsck(checker.environment, [checker.device])).errors, []);
+});
+
+t.test("a copy ends when what it waits for cannot be written any more", async (t) => {
+  const { session, calls, make } = simulated();
+  const [from, to] = [make("from"), make("to")];
+  session.run(calls.write(from, 0, bytesOf(100_000, 23), () => {}));
+  session.device.writeFailure = -EIO;
+  t.equal(session.run(calls.clone(from, 0, to, 0, 100_000)), -EIO);
+  t.ok(session.isFaulted);
 });
