@@ -48,10 +48,15 @@ const SUBTYPE = "dynamicfs";
 const HELPERS = ["fusermount3", "fusermount"];
 const READ_AHEAD_BYTES_DEFAULT = 1_048_576;
 /**
- * Share of the machine's dirty-page limit that this mount may fill. The kernel gives FUSE 1 %, since it trusts no
- * user's server; that is a few MiB, and throttles every copy.
+ * So much may wait in the kernel to be written here; from half of it on the kernel hands it over while the program goes
+ * on, so that both work at once (measured in DESIGN §11). The kernel gives FUSE 1 % of its limit, since it trusts no
+ * user's server: that throttles every copy.
  */
-const DIRTY_PERCENT_DEFAULT = 40;
+const DIRTY_BYTES = 134_217_728;
+/** Not less, though nothing has been written here yet: the kernel gives room by what was written lately. */
+const DIRTY_BYTES_MIN = 125_829_120;
+/** The same as a share of the kernel's limit, for those before Linux 6.2. */
+const DIRTY_PERCENT = 40;
 
 /** What the kernel enforces by itself. */
 export interface KernelFlags {
@@ -72,8 +77,6 @@ export interface MountChoices extends KernelFlags {
   readonly source?: string;
   /** The kernel reads ahead so much; root only, others get 128 KiB. Default 1 MiB. */
   readonly readAheadBytes?: number;
-  /** 1 to 100, root only; see DIRTY_PERCENT_DEFAULT. */
-  readonly dirtyPercent?: number;
   /** Mount by fusermount3 even as root. */
   readonly helper?: boolean;
 }
@@ -336,8 +339,8 @@ export function raiseReadAhead(mountpoint: string, choices: MountChoices): numbe
   if (device === undefined) return null;
   const kib = Math.ceil((choices.readAheadBytes ?? READ_AHEAD_BYTES_DEFAULT) / 1024);
   const base = `/sys/class/bdi/${device}`;
-  const percent = choices.dirtyPercent ?? DIRTY_PERCENT_DEFAULT;
-  trySet(`${base}/max_ratio`, percent);
+  if (!trySet(`${base}/max_bytes`, DIRTY_BYTES)) trySet(`${base}/max_ratio`, DIRTY_PERCENT);
+  else trySet(`${base}/min_bytes`, DIRTY_BYTES_MIN);
   return trySet(`${base}/read_ahead_kb`, kib) ? kib : null;
 }
 

@@ -25,7 +25,6 @@ export interface ServerOptions {
   readonly readOnly?: boolean;
   readonly noAtime?: boolean;
   readonly source?: string;
-  readonly dirtyPercent?: number;
   /** A file of this name appears in the root, behind the kernel's back, when `behindMs` have passed. */
   readonly behindName?: string;
   readonly behindMs?: number;
@@ -103,7 +102,6 @@ try {
     ...(options.helper === undefined ? {} : { helper: options.helper }),
     ...(options.noAtime === undefined ? {} : { noAtime: options.noAtime }),
     ...(options.source === undefined ? {} : { source: options.source }),
-    ...(options.dirtyPercent === undefined ? {} : { dirtyPercent: options.dirtyPercent }),
   });
 } catch (error) {
   writeSync(1, `${JSON.stringify({ event: "failed", message: (error as Error).message })}\n`);
