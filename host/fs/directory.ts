@@ -25,6 +25,8 @@ import type { ItemStore } from "../store/item_store.ts";
 import type { DirectorySink } from "./file_system.ts";
 
 const TYPE_DIRECTORY = 4;
+/** What a listing reads ahead: some 4,000 names. */
+const READ_AHEAD_PAGES = 16;
 
 export class Directory {
   readonly #store: ItemStore;
@@ -140,6 +142,8 @@ export class Directory {
     }
     const from = Math.max(cookie, DENTRY_SLOTS);
     let found = this.#store.seek(ino, ITEM_DENTRY, Math.floor(from / DENTRY_SLOTS));
+    // Whoever lists goes on to the end: the next pages are read while these names are looked at.
+    if (found) this.#store.readAhead(ino, ITEM_DENTRY + 1, 0, READ_AHEAD_PAGES);
     while (found && this.#store.keyOid === ino && this.#store.keyType === ITEM_DENTRY) {
       const hash = this.#store.keyOffset;
       const length = this.#store.valueLength;

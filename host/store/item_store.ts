@@ -24,6 +24,8 @@ export interface ItemStore {
   seekLast(oid: number, type: number, offset: number): boolean;
   /** Moves to the next entry; only right after seek or next, with no change between. */
   next(): boolean;
+  /** After seek: what comes next and lies before a key is read into memory, at most so many pages; nobody waits for it. */
+  readAhead(oid: number, type: number, offset: number, pages: number): void;
   keyOid: number;
   keyType: number;
   keyOffset: number;

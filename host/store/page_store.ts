@@ -163,11 +163,50 @@ export class PageStore {
     const ahead = this.#aheadOf(pointerAddress, place);
     return new Retry((resume) => {
       this.#load({ pointer, place, waiters: [resume] });
-      for (const sibling of ahead) {
-        if (this.#buffers.length <= READ_AHEAD_BUFFERS_KEPT) break;
-        this.#load(sibling);
-      }
+      this.#loadAhead(ahead);
     });
+  }
+
+  /**
+   * Loads leaves that will be wanted soon, and waits for none: at most `pages` of those behind a slot of their parent, as far
+   * as they begin before a key.
+   */
+  readAhead(parent: number, slot: number, treeId: number, end: PageKey, pages: number): void {
+    const wanted = this.#leavesFrom(parent, slot, 1, pages, treeId);
+    this.#loadAhead(wanted.filter(({ place }) => compareKeys(place.from as PageKey, end) < 0));
+  }
+
+  #loadAhead(loads: readonly Load[]): void {
+    for (const load of loads) {
+      if (this.#buffers.length <= READ_AHEAD_BUFFERS_KEPT) break;
+      this.#load(load);
+    }
+  }
+
+  /** The leaves among so many beside a slot of their parent that are not cached. */
+  #leavesFrom(parent: number, slot: number, step: number, pages: number, treeId: number): Load[] {
+    const { exports, view, bytes } = this.#core;
+    const count = view.getUint16(parent + PAGE_SLOT_COUNT, true);
+    const leaves: Load[] = [];
+    for (let i = 1; i <= pages; i++) {
+      const sibling = slot + i * step;
+      // What bounds the parent's ends is not known here.
+      if (sibling < 1 || sibling + 1 >= count) break;
+      const at = exports.page_value(parent, sibling) >>> 0;
+      if (this.#isCached(at)) continue;
+      const pointer = bytes.slice(at, at + POINTER_BYTES);
+      const [from, to] = [this.keyAt(parent, sibling), this.keyAt(parent, sibling + 1)];
+      leaves.push({ pointer, place: { treeId, level: 0, from, to }, waiters: [] });
+    }
+    return leaves;
+  }
+
+  /** Whether the page of the pointer at an address is. */
+  #isCached(at: number): boolean {
+    const { exports, view } = this.#core;
+    return (
+      exports.cache_find(this.cache, view.getUint32(at, true), view.getUint32(at + 4, true)) >= 0
+    );
   }
 
   /** The key in a slot of a page in core memory. */
@@ -188,34 +227,20 @@ export class PageStore {
    * been, since what changes the tree has its pages cached: so a load that nobody waits for is never out of date.
    */
   #aheadOf(pointerAddress: number, place: PagePlace): Load[] {
-    const { exports, view, bytes } = this.#core;
+    const { exports, view } = this.#core;
     const framesEnd = this.#frames + this.frameCount * PAGE_BYTES;
     if (pointerAddress < this.#frames || pointerAddress >= framesEnd) return [];
     const parent = pointerAddress - ((pointerAddress - this.#frames) % PAGE_BYTES);
     if (view.getUint8(parent + PAGE_LEVEL) !== 1) return [];
     const count = view.getUint16(parent + PAGE_SLOT_COUNT, true);
     const pointerAt = (slot: number): number => exports.page_value(parent, slot) >>> 0;
-    const isCached = (at: number): boolean =>
-      exports.cache_find(this.cache, view.getUint32(at, true), view.getUint32(at + 4, true)) >= 0;
     let slot = 0;
     while (slot < count && pointerAt(slot) !== pointerAddress) slot++;
-    const followsCached = slot > 0 && isCached(pointerAt(slot - 1));
-    const precedesCached = slot + 1 < count && isCached(pointerAt(slot + 1));
+    const followsCached = slot > 0 && this.#isCached(pointerAt(slot - 1));
+    const precedesCached = slot + 1 < count && this.#isCached(pointerAt(slot + 1));
     if (!followsCached && !precedesCached) return [];
     const step = followsCached ? 1 : -1;
-    const ahead: Load[] = [];
-    for (let i = 1; i <= READ_AHEAD_PAGES; i++) {
-      const sibling = slot + i * step;
-      // What bounds the parent's ends is not known here.
-      if (sibling < 1 || sibling + 1 >= count) break;
-      const at = pointerAt(sibling);
-      if (isCached(at)) continue;
-      const from = this.keyAt(parent, sibling);
-      const to = this.keyAt(parent, sibling + 1);
-      const pointer = bytes.slice(at, at + POINTER_BYTES);
-      ahead.push({ pointer, place: { treeId: place.treeId, level: 0, from, to }, waiters: [] });
-    }
-    return ahead;
+    return this.#leavesFrom(parent, slot, step, READ_AHEAD_PAGES, place.treeId);
   }
 
   #load(load: Load): void {

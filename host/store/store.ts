@@ -313,6 +313,10 @@ export class Store implements ItemStore {
     return this.#moved(this.fsTree.next());
   }
 
+  readAhead(oid: number, type: number, offset: number, pages: number): void {
+    this.fsTree.readAhead([oid, type, offset], pages);
+  }
+
   #moved(found: boolean): boolean {
     const tree = this.fsTree;
     this.keyOid = found ? tree.keyOid : 0;

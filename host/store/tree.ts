@@ -127,6 +127,13 @@ export class Tree {
     return status === 1;
   }
 
+  /** After seek: loads leaves that come next and begin before a key, at most so many, and waits for none. */
+  readAhead(end: PageKey, pages: number): void {
+    const parent = this.#depth() - 2;
+    if (parent < 0) return;
+    this.#pages.readAhead(this.#pageAt(parent), this.#slotAt(parent), this.treeId, end, pages);
+  }
+
   /** Inserts or replaces. Returns true if the key is new. */
   put(
     oid: number,

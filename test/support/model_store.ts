@@ -112,6 +112,8 @@ export class ModelStore implements ItemStore {
     return this.#move(this.#lowerBound(oid, type, offset));
   }
 
+  readAhead(): void {}
+
   seekLast(oid: number, type: number, offset: number): boolean {
     this.#look(oid, type, offset);
     const index = this.#lowerBound(oid, type, offset);
