@@ -12,27 +12,11 @@
  * Invariants: the work is done by child processes, never by this one, which could have to serve itself; everything
  * lies below one work directory; whatever happens, mounts and loop devices are taken off and the directory removed.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import {
-  accessSync,
-  closeSync,
-  constants,
-  fsyncSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
-import { cpus, release, tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { Prng } from "../../host/base/prng.ts";
 import {
   type Baseline,
   compareWith,
@@ -42,16 +26,28 @@ import {
   type Spread,
   spreadOf,
 } from "./baseline.ts";
+import { dynamicfs, ext4, type FileSystem, missing, PEERS, Work } from "./file_systems.ts";
+import {
+  chooseNames,
+  dropCaches,
+  exists,
+  fail,
+  figure,
+  isMounted,
+  isStopped,
+  machine,
+  note,
+  notes,
+  run,
+  runToEnd,
+  say,
+  timed,
+  type Usage,
+} from "./processes.ts";
 
 const MIB = 2 ** 20;
-const MAIN = fileURLToPath(new URL("../../host/main.js", import.meta.url));
 /** In the sources: it is landed with them. */
 const BASELINE = fileURLToPath(new URL("../../../test/bench/baseline.json", import.meta.url));
-const WORKER_MS_MAX = 900_000;
-const MOUNT_MS_MAX = 30_000;
-const POLL_MS = 10;
-/** So much at both ends of the disk is made zero, so that nothing finds what was there before. */
-const WIPE_BYTES = 16 * MIB;
 
 const { values: options } = parseArgs({
   options: {
@@ -71,15 +67,6 @@ const ROUNDS = Number(options.runs ?? (quick ? 1 : 3));
 const SCALE = quick ? 4 : 1;
 const DISK_BYTES = (quick ? 1024 : 2048) * MIB;
 const SOURCE_FILES = 3000 / SCALE;
-
-const isRoot = process.getuid?.() === 0;
-const notes: string[] = [];
-const say = (text: string): void => {
-  process.stderr.write(`${text}\n`);
-};
-const note = (text: string): void => {
-  if (!notes.includes(text)) notes.push(text);
-};
 
 // ---- the work
 
@@ -164,17 +151,6 @@ async function worker(what: string, path: string, count: number): Promise<number
   const out = await run("python3", ["-c", WORKER, what, path, String(count)]);
   const result = JSON.parse(out) as { count: number; seconds: number };
   return result.count / result.seconds;
-}
-
-async function timed(file: string, args: readonly string[]): Promise<number> {
-  const startMs = performance.now();
-  await run(file, args);
-  return (performance.now() - startMs) / 1000;
-}
-
-function exists(path: string): boolean {
-  // By a child: a call of this process on a mount that hangs would hang it, too.
-  return spawnSync("test", ["-e", path], { timeout: WORKER_MS_MAX }).status === 0;
 }
 
 /** A workload of the Python worker on one path below the mount; `source` makes that path if it is not there. */
@@ -275,368 +251,6 @@ function workloads(work: Work): Workload[] {
   ];
 }
 
-// ---- processes
-
-const OUTPUT_KEPT = 4000;
-let isStopped = false;
-let isCleaningUp = false;
-let current: ChildProcess | null = null;
-
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.on(signal, () => {
-    isStopped = true;
-    if (!isCleaningUp) current?.kill("SIGKILL");
-  });
-}
-
-/** The whole environment of the children, so that no setting of the user's changes the figures. */
-let environment: Record<string, string> = {};
-
-/** What the program prints; throws with what it complains of. */
-async function run(file: string, args: readonly string[]): Promise<string> {
-  if (isStopped && !isCleaningUp) throw new Error("interrupted");
-  const child = spawn(file, args, {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: environment,
-    timeout: WORKER_MS_MAX,
-    killSignal: "SIGKILL",
-    // Not in our process group: Ctrl-C is for us, and a daemon must live until it is unmounted.
-    detached: true,
-  });
-  current = child;
-  let out = "";
-  let err = "";
-  child.stdout.on("data", (data) => (out += data));
-  child.stderr.on("data", (data) => (err += data));
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  current = null;
-  if (isStopped && !isCleaningUp) throw new Error("interrupted");
-  if (code !== 0) throw new Error(`${file} ended with ${code}: ${err.slice(-OUTPUT_KEPT)}`.trim());
-  return out;
-}
-
-function isInstalled(program: string): boolean {
-  const path = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
-  return path.split(":").some((directory) => {
-    try {
-      accessSync(join(directory, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
-function isMounted(directory: string): boolean {
-  const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
-  return lines.some((line) => line.split(" ")[4] === directory);
-}
-
-async function unmount(directory: string): Promise<void> {
-  const [file, args] = isRoot ? ["umount", []] : ["fusermount3", ["-u"]];
-  for (let attempt = 1; isMounted(directory); attempt += 1) {
-    try {
-      await run(file, [...args, directory]);
-    } catch (error) {
-      if (attempt >= 20) throw error;
-      await sleep(100);
-    }
-  }
-}
-
-/** Of all daemons of one file system in one round, all its mounts together. */
-interface Usage {
-  cpuSeconds: number;
-  rssMib: number;
-}
-
-const TICKS_A_SECOND = 100;
-const STAT_UTIME = 11;
-
-/** Adds what the process has used; before it ends. */
-function measure(pid: number, usage: Usage): void {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // After the name, which may contain anything.
-    const words = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    const ticks = Number(words[STAT_UTIME]) + Number(words[STAT_UTIME + 1]);
-    usage.cpuSeconds += ticks / TICKS_A_SECOND;
-    const peak = /^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
-    usage.rssMib = Math.max(usage.rssMib, Number(peak?.[1] ?? 0) / 1024);
-  } catch {
-    note(`a daemon had ended before what it used could be read`);
-  }
-}
-
-// ---- the file systems
-
-/** Where all lies: the disk, the mount points, what is copied in. */
-class Work {
-  readonly directory: string;
-  readonly disk: string;
-  readonly target: string;
-  readonly lower: string;
-  readonly archive: string;
-  readonly repository: string;
-  /** The loop device over the disk, while a file system of the kernel has it. */
-  loop: string | null = null;
-
-  constructor(parent: string) {
-    this.directory = realpathSync(mkdtempSync(join(parent, "dynamicfs-bench-")));
-    this.disk = join(this.directory, "disk.img");
-    this.target = join(this.directory, "mnt");
-    this.lower = join(this.directory, "lower");
-    this.archive = join(this.directory, "tree.tar");
-    this.repository = join(this.directory, "repository");
-    mkdirSync(this.target);
-    mkdirSync(this.lower);
-    mkdirSync(join(this.directory, "run"), { mode: 0o700 });
-    const fixed = "2024-01-01T00:00:00Z";
-    environment = {
-      PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`,
-      HOME: this.directory,
-      LC_ALL: "C.UTF-8",
-      DYNAMICFS_RUNTIME_DIR: join(this.directory, "run"),
-      XDG_STATE_HOME: join(this.directory, "state"),
-      DYNAMICFS_LOG: join(this.directory, "daemon.log"),
-      GIT_CONFIG_NOSYSTEM: "1",
-      GIT_AUTHOR_NAME: "bench",
-      GIT_AUTHOR_EMAIL: "bench@example.org",
-      GIT_AUTHOR_DATE: fixed,
-      GIT_COMMITTER_NAME: "bench",
-      GIT_COMMITTER_EMAIL: "bench@example.org",
-      GIT_COMMITTER_DATE: fixed,
-    };
-  }
-
-  /**
-   * Written in full once, and then used by all: a write into a hole would cost whoever writes to new places a
-   * change of the metadata of the file system below.
-   */
-  fillDisk(): void {
-    const block = Buffer.alloc(4 * MIB, 0xa5);
-    const fd = openSync(this.disk, "wx", 0o600);
-    for (let at = 0; at < DISK_BYTES; at += block.length) writeSync(fd, block, 0, block.length, at);
-    fsyncSync(fd);
-    closeSync(fd);
-  }
-
-  wipeDisk(): void {
-    const zeros = Buffer.alloc(WIPE_BYTES);
-    const fd = openSync(this.disk, "r+");
-    for (const at of [0, DISK_BYTES - WIPE_BYTES]) writeSync(fd, zeros, 0, WIPE_BYTES, at);
-    fsyncSync(fd);
-    closeSync(fd);
-  }
-
-  /** A tree like that of a program's sources, the same each time; its archive, and a repository of it. */
-  async makeTree(): Promise<void> {
-    const random = new Prng(1);
-    const tree = join(this.directory, "tree");
-    const words = Array.from({ length: 500 }, () => random.below(2 ** 30).toString(36));
-    for (let index = 0; index < SOURCE_FILES; index += 1) {
-      const parts = [`module${index % 12}`, `part${index % 84}`, `deep${index % 168}`];
-      const folder = join(tree, ...parts.slice(0, 1 + (index % 3)));
-      mkdirSync(folder, { recursive: true });
-      // Most files are small, a few are large: the product of two even spreads.
-      const length = 200 + Math.floor((random.below(200) * random.below(200)) / 20) * 10;
-      let text = "";
-      while (text.length < length) text += `${words[random.below(words.length)]} `;
-      writeFileSync(join(folder, `source_file_${index}.c`), text);
-    }
-    await run("tar", ["-cf", this.archive, "-C", this.directory, "tree"]);
-    const git = async (...args: string[]): Promise<string> =>
-      await run("git", ["-C", tree, "-c", "gc.auto=0", ...args]);
-    await git("init", "-q");
-    await git("add", ".");
-    await git("commit", "-q", "-m", "all");
-    await run("git", ["clone", "-q", "--bare", "--no-local", tree, this.repository]);
-    rmSync(tree, { recursive: true });
-  }
-
-  async attachLoop(): Promise<string> {
-    if (this.loop !== null) return this.loop;
-    const show = ["--find", "--show"];
-    let out: string;
-    try {
-      out = await run("losetup", [...show, "--direct-io=on", this.disk]);
-    } catch (error) {
-      if (isStopped) throw error;
-      note("the loop device does not allow direct I/O here: ext4 has a second cache below it");
-      out = await run("losetup", [...show, this.disk]);
-    }
-    this.loop = out.trim();
-    return this.loop;
-  }
-
-  async detachLoop(): Promise<void> {
-    if (this.loop === null) return;
-    await run("losetup", ["--detach", this.loop]);
-    this.loop = null;
-  }
-
-  async cleanUp(): Promise<void> {
-    isCleaningUp = true;
-    const remaining = [this.target, this.lower].filter(isMounted);
-    for (const directory of remaining) {
-      try {
-        await unmount(directory);
-      } catch (error) {
-        say(`${(error as Error).message}; detaching ${directory}`);
-        spawnSync(isRoot ? "umount" : "fusermount3", [isRoot ? "-l" : "-uz", directory]);
-      }
-    }
-    await this.detachLoop().catch((error: Error) => say(error.message));
-    // A daemon that still writes its last words must not leave something behind.
-    rmSync(this.directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
-  }
-}
-
-interface FileSystem {
-  readonly name: string;
-  /** Why it cannot be used here. */
-  unusable(): string | null;
-  make(work: Work): Promise<void>;
-  mount(work: Work): Promise<void>;
-  unmount(work: Work, usage: Usage): Promise<void>;
-}
-
-function missing(programs: readonly string[], needsRoot: boolean): string | null {
-  if (needsRoot && !isRoot) return "needs root";
-  const absent = programs.filter((program) => !isInstalled(program));
-  return absent.length === 0 ? null : `${absent.join(", ")} not installed`;
-}
-
-/** Without what is put off until later and would run beside the work; and no holes in the disk. */
-const EXT4_ARGS = [
-  ...["-q", "-F", "-t", "ext4", "-m", "0"],
-  ...["-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"],
-];
-
-const ext4: FileSystem = {
-  name: "ext4",
-  unusable: () => missing(["mke2fs", "losetup", "mount"], true),
-  async make(work) {
-    await run("mke2fs", [...EXT4_ARGS, await work.attachLoop()]);
-  },
-  async mount(work) {
-    await run("mount", ["-t", "ext4", await work.attachLoop(), work.target]);
-  },
-  async unmount(work) {
-    await unmount(work.target);
-    await work.detachLoop();
-  },
-};
-
-/** The daemon of a peer, in the foreground so that its process is known. */
-let daemon: ChildProcess | null = null;
-
-async function startDaemon(work: Work, file: string, args: readonly string[]): Promise<void> {
-  const child = spawn(file, args, {
-    stdio: ["ignore", "ignore", "pipe"],
-    env: environment,
-    detached: true,
-  });
-  daemon = child;
-  let err = "";
-  let failure: Error | null = null;
-  child.stderr.on("data", (data) => (err = `${err}${data}`.slice(-OUTPUT_KEPT)));
-  child.once("error", (error) => (failure = error));
-  const endMs = performance.now() + MOUNT_MS_MAX;
-  while (!isMounted(work.target)) {
-    const hasEnded = child.exitCode !== null || failure !== null;
-    if (hasEnded || isStopped || performance.now() > endMs) {
-      child.kill();
-      daemon = null;
-      throw new Error(`${file} did not mount: ${err}`.trim());
-    }
-    await sleep(POLL_MS);
-  }
-}
-
-async function stopDaemon(work: Work, usage: Usage): Promise<void> {
-  const child = daemon;
-  if (child?.pid === undefined) return;
-  measure(child.pid, usage);
-  const ended =
-    child.exitCode !== null
-      ? Promise.resolve()
-      : new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  await unmount(work.target);
-  // What it has in its own caches it writes only now.
-  await ended;
-  daemon = null;
-}
-
-const fuse2fs: FileSystem = {
-  name: "fuse2fs",
-  unusable: () => missing(["mke2fs", "fuse2fs"], false),
-  async make(work) {
-    await run("mke2fs", [...EXT4_ARGS, work.disk]);
-  },
-  async mount(work) {
-    await startDaemon(work, "fuse2fs", ["-f", "-o", "rw,fakeroot", work.disk, work.target]);
-  },
-  unmount: stopDaemon,
-};
-
-const ntfs3g: FileSystem = {
-  name: "ntfs-3g",
-  unusable: () => missing(["mkntfs", "ntfs-3g", "losetup"], true),
-  async make(work) {
-    await run("mkntfs", ["-Q", "-F", "-q", await work.attachLoop()]);
-  },
-  async mount(work) {
-    const device = await work.attachLoop();
-    await startDaemon(work, "ntfs-3g", ["-o", "no_detach,big_writes", device, work.target]);
-  },
-  async unmount(work, usage) {
-    await stopDaemon(work, usage);
-    await work.detachLoop();
-  },
-};
-
-const bindfs: FileSystem = {
-  name: "bindfs",
-  unusable: () => missing(["mke2fs", "bindfs", "losetup", "mount"], true),
-  make: ext4.make,
-  async mount(work) {
-    await run("mount", ["-t", "ext4", await work.attachLoop(), work.lower]);
-    await startDaemon(work, "bindfs", ["-f", work.lower, work.target]);
-  },
-  async unmount(work, usage) {
-    await stopDaemon(work, usage);
-    await unmount(work.lower);
-    await work.detachLoop();
-  },
-};
-
-let dynamicfsPid: number | null = null;
-const dynamicfsRun = async (...args: string[]): Promise<string> =>
-  await run(process.execPath, [MAIN, ...args]);
-
-const dynamicfs: FileSystem = {
-  name: "dynamicfs",
-  unusable: () => (exists("/dev/fuse") ? null : "no /dev/fuse"),
-  async make(work) {
-    await dynamicfsRun("pool", "create", "bench", work.disk);
-  },
-  async mount(work) {
-    const out = await dynamicfsRun("mount", "--json", work.disk, work.target);
-    dynamicfsPid = (JSON.parse(out) as { pid: number }).pid;
-  },
-  async unmount(work, usage) {
-    if (dynamicfsPid !== null) measure(dynamicfsPid, usage);
-    dynamicfsPid = null;
-    await dynamicfsRun("umount", work.target);
-  },
-};
-
-const PEERS = [ext4, fuse2fs, ntfs3g, bindfs];
-
 // ---- the rounds
 
 /** One figure of one workload on one file system in one round; null: it failed. */
@@ -655,14 +269,6 @@ interface UsageSample extends Usage {
 
 const samples: Sample[] = [];
 const usages: UsageSample[] = [];
-
-function dropCaches(): void {
-  try {
-    writeFileSync("/proc/sys/vm/drop_caches", "3");
-  } catch {
-    note("caches of the system could not be dropped (needs root): cold means only mounted anew");
-  }
-}
 
 async function runRound(
   round: number,
@@ -704,12 +310,6 @@ function median(values: readonly number[]): number | null {
   const low = sorted[Math.floor((sorted.length - 1) / 2)];
   const high = sorted[Math.ceil((sorted.length - 1) / 2)];
   return low === undefined || high === undefined ? null : (low + high) / 2;
-}
-
-/** Three digits that mean something. */
-function figure(value: number): string {
-  if (value >= 100) return Math.round(value).toLocaleString("en-US");
-  return value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
 function sampleValue(round: number, fileSystem: string, workload: string): number | null {
@@ -761,11 +361,6 @@ function table(fileSystems: readonly FileSystem[], chosen: readonly Workload[]):
 
 function allRatios(chosen: readonly Workload[]): Map<string, number[]> {
   return new Map(chosen.map((one) => [one.name, ratiosOf(dynamicfs.name, one)]));
-}
-
-function machine(): string {
-  const processors = cpus();
-  return `${processors.length} × ${processors[0]?.model.trim() ?? "unknown"}, Linux ${release()}, Node ${process.version}`;
 }
 
 function saveBaseline(chosen: readonly Workload[]): void {
@@ -823,20 +418,6 @@ async function check(
 
 // ---- all of it
 
-/** Wrong arguments; thrown, so that what is there already is cleaned up. */
-class UsageError extends Error {}
-
-function fail(text: string): never {
-  throw new UsageError(text);
-}
-
-function chooseNames(given: string, known: readonly string[], what: string): string[] {
-  const names = given.split(",").filter((name) => name !== "");
-  const unknown = names.find((name) => !known.includes(name));
-  if (unknown !== undefined) fail(`no ${what} "${unknown}"; there are ${known.join(", ")}`);
-  return names;
-}
-
 function chooseFileSystems(): FileSystem[] {
   const known = PEERS.map(({ name }) => name);
   const given = options.peers ?? (compares ? ext4.name : known.join(","));
@@ -869,9 +450,9 @@ async function main(): Promise<void> {
     const only = chooseNames(options.only ?? allNames.join(","), allNames, "workload");
     const chosen = all.filter(({ name }) => only.includes(name));
     say(`in ${work.directory}: disk and source tree …`);
-    work.fillDisk();
+    work.fillDisk(DISK_BYTES);
     if (chosen.some(({ name }) => ["untar", "rm", "git_clone"].includes(name))) {
-      await work.makeTree();
+      await work.makeTree(SOURCE_FILES);
     }
     let round = 0;
     const measure = async (some: readonly Workload[]): Promise<void> => {
@@ -906,9 +487,4 @@ async function main(): Promise<void> {
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  say(isStopped ? "interrupted" : `bench: ${(error as Error).message}`);
-  process.exitCode = isStopped ? 130 : error instanceof UsageError ? 2 : 1;
-}
+await runToEnd(main);
