@@ -44,12 +44,19 @@ import {
   timed,
   type Usage,
 } from "./processes.ts";
+import { TAIL_HELP, tail } from "./tail.ts";
 
 const MIB = 2 ** 20;
 /** In the sources: it is landed with them. */
 const BASELINE = fileURLToPath(new URL("../../../test/bench/baseline.json", import.meta.url));
 
+const ARGUMENTS = process.argv.slice(2);
+/** Another measurement than the one described above; the first of them that is named. */
+const MODES = { "--help": help, "-h": help, "--tail": tail };
+const mode = ARGUMENTS.find((name): name is keyof typeof MODES => Object.hasOwn(MODES, name));
+
 const { values: options } = parseArgs({
+  args: mode === undefined ? ARGUMENTS : [],
   options: {
     quick: { type: "boolean", default: false },
     runs: { type: "string" },
@@ -418,6 +425,24 @@ async function check(
 
 // ---- all of it
 
+const HELP = `npm run bench -- [FLAGS]
+  DynamicFS beside other file systems: in every round each does the same work on the same disk.
+  --quick              A quarter of the work, one round
+  --runs N             Rounds (default 3)
+  --only WORKLOAD,…    Not all of them
+  --peers NAME,…|none  Beside them (default ext4,fuse2fs,ntfs-3g,bindfs)
+  --dir DIR            Where the disk lies (default ${tmpdir()})
+  --json               One JSON document instead of tables
+  --check              Is anything slower than when test/bench/baseline.json was made? Exit code 1
+  --save-baseline      Make that anew
+
+npm run bench -- NAME…
+  Measurements of single parts: those of test/bench/NAME*.bench.ts`;
+
+async function help(): Promise<void> {
+  process.stdout.write(`${[HELP, TAIL_HELP].join("\n\n")}\n`);
+}
+
 function chooseFileSystems(): FileSystem[] {
   const known = PEERS.map(({ name }) => name);
   const given = options.peers ?? (compares ? ext4.name : known.join(","));
@@ -487,4 +512,4 @@ async function main(): Promise<void> {
   }
 }
 
-await runToEnd(main);
+await runToEnd(async () => await (mode === undefined ? main() : MODES[mode](ARGUMENTS)));

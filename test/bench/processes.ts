@@ -10,6 +10,7 @@ import { cpus, release } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type ParseArgsConfig, parseArgs } from "node:util";
 
 const WORKER_MS_MAX = 900_000;
 
@@ -39,6 +40,35 @@ export function chooseNames(given: string, known: readonly string[], what: strin
   const unknown = names.find((name) => !known.includes(name));
   if (unknown !== undefined) fail(`no ${what} "${unknown}"; there are ${known.join(", ")}`);
   return names;
+}
+
+/** @throws {UsageError} When it is not a number within those bounds. */
+export function numberOf(
+  flag: string,
+  given: string,
+  { min, max, whole = false }: { min: number; max: number; whole?: boolean },
+): number {
+  const value = given.trim() === "" ? Number.NaN : Number(given);
+  if (!(value >= min && value <= max) || (whole && !Number.isInteger(value))) {
+    fail(`${flag}: "${given}" is not a ${whole ? "whole " : ""}number from ${min} to ${max}`);
+  }
+  return value;
+}
+
+/**
+ * What the command line says, by flag.
+ *
+ * @throws {UsageError} Of what is not among `options`, or lacks its value.
+ */
+export function parseFlags(
+  args: readonly string[],
+  options: NonNullable<ParseArgsConfig["options"]>,
+): Readonly<Record<string, string | boolean | undefined>> {
+  try {
+    return parseArgs({ args: [...args], options }).values as Record<string, string | boolean>;
+  } catch (error) {
+    return fail((error as Error).message);
+  }
 }
 
 /** Three digits that mean something. */
