@@ -44,6 +44,7 @@ import {
   timed,
   type Usage,
 } from "./processes.ts";
+import { SCALE_HELP, scale } from "./scale.ts";
 import { TAIL_HELP, tail } from "./tail.ts";
 
 const MIB = 2 ** 20;
@@ -52,7 +53,7 @@ const BASELINE = fileURLToPath(new URL("../../../test/bench/baseline.json", impo
 
 const ARGUMENTS = process.argv.slice(2);
 /** Another measurement than the one described above; the first of them that is named. */
-const MODES = { "--help": help, "-h": help, "--tail": tail };
+const MODES = { "--help": help, "-h": help, "--tail": tail, "--scale": scale };
 const mode = ARGUMENTS.find((name): name is keyof typeof MODES => Object.hasOwn(MODES, name));
 
 const { values: options } = parseArgs({
@@ -440,7 +441,7 @@ npm run bench -- NAME…
   Measurements of single parts: those of test/bench/NAME*.bench.ts`;
 
 async function help(): Promise<void> {
-  process.stdout.write(`${[HELP, TAIL_HELP].join("\n\n")}\n`);
+  process.stdout.write(`${[HELP, TAIL_HELP, SCALE_HELP].join("\n\n")}\n`);
 }
 
 function chooseFileSystems(): FileSystem[] {

@@ -303,7 +303,9 @@ const bindfs: FileSystem = {
 };
 
 let dynamicfsPid: number | null = null;
-const dynamicfsRun = async (...args: string[]): Promise<string> =>
+
+/** Runs our own command line. @returns What it prints. */
+export const dynamicfsRun = async (...args: string[]): Promise<string> =>
   await run(process.execPath, [MAIN, ...args]);
 
 export const dynamicfs: FileSystem = {

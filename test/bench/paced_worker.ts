@@ -26,13 +26,12 @@ export const OPERATIONS = {
 export type Operation = keyof typeof OPERATIONS;
 
 export interface Pace {
-  readonly operations: readonly Operation[];
-  /** Of each operation, in a second. */
-  readonly rate: number;
+  /** How many arrive in a second, of each. */
+  readonly rates: Readonly<Partial<Record<Operation, number>>>;
   readonly seconds: number;
   /** The file that `read` reads. */
   readonly largeMib: number;
-  /** A file of that size is written over and over from its beginning to its end meanwhile; 0: none. */
+  /** A file of that size is written over and over meanwhile, from its beginning to its end and synced now and then; 0: none. */
   readonly streamMib: number;
 }
 
@@ -58,11 +57,12 @@ const GRACE_SECONDS = 60;
 const WORKER = `
 import ctypes, gc, json, math, os, random, signal, sys, time
 stage, path, pace = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-operations, rate, seconds = pace["operations"], pace["rate"], pace["seconds"]
-count = max(1, math.floor(rate * seconds))
+rates, seconds = pace["rates"], pace["seconds"]
+def count_of(name): return max(1, math.floor(rates[name] * seconds))
 now = time.perf_counter
 PAGE = 4096
 FILES, RENAMED, LISTED, WRITTEN_MIB = 1000, 200, 20, 64
+SYNCED_MIB = 64
 libc = ctypes.CDLL(None)
 PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
 def at(*names): return os.path.join(path, *names)
@@ -79,29 +79,30 @@ def make_large(name, mib):
 def prepare():
     os.mkdir(path)
     os.mkdir(at("created"))
-    if "stat" in operations or "open_read" in operations:
+    if "stat" in rates or "open_read" in rates:
         os.mkdir(at("files"))
         for i in range(FILES): make(at("files", "file %04d" % i), b"x" * PAGE)
-    if "rename" in operations:
+    if "rename" in rates:
         os.mkdir(at("renamed"))
         for i in range(RENAMED): make(at("renamed", "a%04d" % i))
-    if "unlink" in operations:
+    if "unlink" in rates:
         os.mkdir(at("unlinked"))
-        for i in range(count): make(at("unlinked", "file %07d" % i))
-    if "readdir" in operations:
+        for i in range(count_of("unlink")): make(at("unlinked", "file %07d" % i))
+    if "readdir" in rates:
         for i in range(LISTED):
             os.mkdir(at("listed%02d" % i))
             for j in range(100): make(at("listed%02d" % i, "some file name %02d" % j))
-    if "read" in operations: make_large(at("large"), pace["largeMib"])
+    if "read" in rates: make_large(at("large"), pace["largeMib"])
     for name in ("write", "fsync"):
-        if name in operations: make_large(at("file of " + name), WRITTEN_MIB)
-def offsets(mib, chance):
+        if name in rates: make_large(at("file of " + name), WRITTEN_MIB)
+def offsets(mib, count, chance):
     pages = mib << 8
     # Each page once, so that what must be cold is: and from the first again when there are not enough.
     order = chance.sample(range(pages), min(pages, count))
     return [order[i % len(order)] * PAGE for i in range(count)]
 def begin(name, chance):
     """What one operation does, number i."""
+    count = count_of(name)
     if name == "timer": return lambda i: None
     if name == "create": return lambda i: make(at("created", "file %07d" % i))
     if name == "unlink": return lambda i: os.unlink(at("unlinked", "file %07d" % i))
@@ -132,7 +133,7 @@ def begin(name, chance):
         for i in range(LISTED): listed(i)
         return listed
     if name == "read":
-        places = offsets(pace["largeMib"], chance)
+        places = offsets(pace["largeMib"], count, chance)
         fd = os.open(at("large"), os.O_RDONLY)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
         def read(i): assert len(os.pread(fd, PAGE, places[i])) == PAGE
@@ -151,7 +152,7 @@ def measure(name, ready, go):
     # The seed is the name, so each has its own rhythm, and the same one every time.
     chance = random.Random(name)
     work = begin(name, chance)
-    interval = 1 / rate
+    count, interval = count_of(name), 1 / rates[name]
     # Somewhere in its interval: an exact beat could always meet, or always miss, that of another.
     due = [(i + chance.random()) * interval for i in range(count)]
     latencies, failure, done = [], None, 0
@@ -185,10 +186,13 @@ def stream(ready, go):
     while now() < start + seconds:
         os.pwrite(fd, block, written % size << 20)
         written += 1
+        # Without it, memory would take it all.
+        if written % SYNCED_MIB == 0: os.fsync(fd)
+    os.fsync(fd)
     return written / (now() - start)
 def run():
     libc.prctl(PR_SET_TIMERSLACK, 1)
-    names = list(operations) + (["stream"] if pace["streamMib"] else [])
+    names = list(rates) + (["stream"] if pace["streamMib"] else [])
     parent = os.getpid()
     children = []
     for name in names:
@@ -218,6 +222,8 @@ def run():
         with os.fdopen(out) as file: text = file.read()
         if text == "": sys.exit(name + " ended early")
         results[name] = json.loads(text)
+    # Until the last file is closed the file system cannot be unmounted.
+    for _ in children: os.wait()
     print(json.dumps({"streamMibPerSecond": results.pop("stream", None), "operations": results}))
 prepare() if stage == "prepare" else run()
 `;

@@ -305,7 +305,7 @@ function drawPanel(
     parts.push(grid(x, y0, x, y1));
     const half = (label.length * FONT_SIZE * LETTER) / 2;
     if (x - half < lastEnd) continue;
-    parts.push(text(x, y0 + 14, label, { anchor: "middle" }));
+    parts.push(text(x, y0 + 15, label, { anchor: "middle" }));
     lastEnd = x + half + 4;
   }
   let lastTop = Number.POSITIVE_INFINITY;
@@ -352,7 +352,7 @@ function styles(): string {
   return `<style>@media (prefers-color-scheme:dark){${rules.join("")}}</style>`;
 }
 
-/** @returns A whole SVG document. Lines of one name have the same colour in all panels. */
+/** @returns A whole SVG document. With one legend, lines of one name look the same in all panels. */
 export function renderPlot(plot: Plot): string {
   const names = [...new Set(plot.panels.flatMap(({ series }) => series.map(({ name }) => name)))];
   const columns = Math.max(1, Math.min(plot.columns, plot.panels.length));

@@ -26,7 +26,7 @@ import {
   say,
 } from "./processes.ts";
 
-export const TAIL_HELP = `npm run bench -- --tail [FLAGS]
+export const TAIL_HELP: string = `npm run bench -- --tail [FLAGS]
   Latency percentiles of each operation at a fixed rate of arrival, counted from when it was due,
   for DynamicFS and some peers one after the other.
   --peers NAME,…|none  Beside them (default ext4,ntfs-3g)
@@ -188,8 +188,7 @@ export async function tail(args: readonly string[]): Promise<void> {
     else note(`${fileSystem.name} skipped: ${reason}`);
   }
   const pace: Pace = {
-    operations: ALL,
-    rate: options.rate / KINDS.length,
+    rates: Object.fromEntries(ALL.map((name) => [name, options.rate / KINDS.length])),
     seconds: options.seconds,
     largeMib: options.quick ? 64 : 256,
     streamMib: 0,
