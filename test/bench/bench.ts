@@ -6,6 +6,9 @@
  *   npm run bench -- [--quick] [--runs N] [--only WORKLOAD,…] [--peers NAME,…|none] [--dir DIR] [--json]
  *   npm run bench -- --check [--only WORKLOAD,…]    is anything slower than when test/bench/baseline.json was made? exit code 1
  *   npm run bench -- --save-baseline                makes it anew
+ *   npm run bench -- --tail …     latencies of single operations: tail.ts
+ *   npm run bench -- --scale …    very many files, a very large one, pauses: scale.ts
+ *   npm run bench -- --help       all of it
  *
  * A check has three rounds beside ext4 alone, as the baseline had. What looks slower is measured once more before it is called so.
  *
@@ -56,19 +59,28 @@ const ARGUMENTS = process.argv.slice(2);
 const MODES = { "--help": help, "-h": help, "--tail": tail, "--scale": scale };
 const mode = ARGUMENTS.find((name): name is keyof typeof MODES => Object.hasOwn(MODES, name));
 
-const { values: options } = parseArgs({
-  args: mode === undefined ? ARGUMENTS : [],
-  options: {
-    quick: { type: "boolean", default: false },
-    runs: { type: "string" },
-    only: { type: "string" },
-    peers: { type: "string" },
-    dir: { type: "string", default: tmpdir() },
-    json: { type: "boolean", default: false },
-    check: { type: "boolean", default: false },
-    "save-baseline": { type: "boolean", default: false },
-  },
-});
+function parse() {
+  try {
+    return parseArgs({
+      args: mode === undefined ? ARGUMENTS : [],
+      options: {
+        quick: { type: "boolean", default: false },
+        runs: { type: "string" },
+        only: { type: "string" },
+        peers: { type: "string" },
+        dir: { type: "string", default: tmpdir() },
+        json: { type: "boolean", default: false },
+        check: { type: "boolean", default: false },
+        "save-baseline": { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (error) {
+    say(`bench: ${(error as Error).message}`);
+    process.exit(2);
+  }
+}
+
+const options = parse();
 const compares = options.check || options["save-baseline"];
 const { quick } = options;
 const ROUNDS = Number(options.runs ?? (quick ? 1 : 3));

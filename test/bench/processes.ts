@@ -91,11 +91,13 @@ export let isStopped: boolean = false;
 let isCleaningUp = false;
 let current: ChildProcess | null = null;
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.on(signal, () => {
-    isStopped = true;
-    if (!isCleaningUp) current?.kill("SIGKILL");
-  });
+function watchSignals(): void {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      isStopped = true;
+      if (!isCleaningUp) current?.kill("SIGKILL");
+    });
+  }
 }
 
 /** The whole environment of the children, so that no setting of the user's changes the figures. */
@@ -233,6 +235,7 @@ export function dropCaches(): void {
 
 /** Runs all of a measurement, and sets the exit code: 0, 1 it failed, 2 wrong arguments, 130 a signal ended it. */
 export async function runToEnd(main: () => Promise<void>): Promise<void> {
+  watchSignals();
   try {
     await main();
   } catch (error) {

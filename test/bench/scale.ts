@@ -373,7 +373,8 @@ async function measurePauses(work: Work, { seconds }: ScaleOptions, print: Print
       const { p50, p99, p999, max } = percentiles;
       recorder.add(`${shown}: p50`, p50, "µs");
       recorder.add(`${shown}: p99`, p99, "µs");
-      recorder.add(`${shown}: p99.9`, p999, "µs");
+      // Of fewer it is the longest.
+      if (latenciesUs.length >= 1000) recorder.add(`${shown}: p99.9`, p999, "µs");
       recorder.add(`${shown}: longest`, max, "µs");
       if (name !== "timer") curves.pauses[`${shown}, ${subject}`] = percentileCurve(latenciesUs);
     }
@@ -402,6 +403,11 @@ function seriesOf(part: Part, whats: readonly string[]): Series[] {
 
 const curvesOf = (part: Part): Series[] =>
   Object.entries(curves[part]).map(([name, points]) => ({ name, points }));
+
+/** Of "create a file, alone" what is before the last comma. */
+function operationOf(name: string): string {
+  return name.slice(0, name.lastIndexOf(", "));
+}
 
 function panels(): Panel[] {
   const files = { label: "files in directories of 1,000", scale: "log" } as const;
@@ -447,13 +453,14 @@ function panels(): Panel[] {
       y: { label: "MiB/s", scale: "linear" },
       series: curvesOf("sparse"),
     },
-    {
-      title: "Small operations beside a large write",
-      x: PERCENTILE_AXIS,
-      y: LATENCY_AXIS,
-      series: curvesOf("pauses"),
-    },
   ];
+  const pauses = curvesOf("pauses");
+  for (const name of new Set(pauses.map((each) => operationOf(each.name)))) {
+    const series = pauses
+      .filter((each) => operationOf(each.name) === name)
+      .map((each) => ({ ...each, name: each.name.slice(name.length + 2) }));
+    all.push({ title: `Pauses: ${name}`, x: PERCENTILE_AXIS, y: LATENCY_AXIS, series });
+  }
   return all.filter(({ series }) => series.length > 0);
 }
 

@@ -193,6 +193,8 @@ export async function tail(args: readonly string[]): Promise<void> {
     largeMib: options.quick ? 64 : 256,
     streamMib: 0,
   };
+  if ((options.rate / KINDS.length) * options.seconds < 1000)
+    note("fewer than 1,000 of each operation: p99.9 is the longest");
   const rows: Row[] = [];
   const work = new Work(options.dir);
   try {
