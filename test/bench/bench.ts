@@ -55,9 +55,11 @@ const MIB = 2 ** 20;
 const BASELINE = fileURLToPath(new URL("../../../test/bench/baseline.json", import.meta.url));
 
 const ARGUMENTS = process.argv.slice(2);
-/** Another measurement than the one described above; the first of them that is named. */
+/** Something else than the measurement described above; the first of them that is among the flags. */
 const MODES = { "--help": help, "-h": help, "--tail": tail, "--scale": scale };
-const mode = ARGUMENTS.find((name): name is keyof typeof MODES => Object.hasOwn(MODES, name));
+const mode = (Object.keys(MODES) as (keyof typeof MODES)[]).find((flag) =>
+  ARGUMENTS.includes(flag),
+);
 
 function parse() {
   try {

@@ -5,9 +5,9 @@
  * of children is set whole, so that no setting of the user's changes the figures.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { accessSync, constants, readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, readFileSync, statSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ParseArgsConfig, parseArgs } from "node:util";
@@ -68,6 +68,24 @@ export function parseFlags(
     return parseArgs({ args: [...args], options }).values as Record<string, string | boolean>;
   } catch (error) {
     return fail((error as Error).message);
+  }
+}
+
+/**
+ * Finds out before hours have gone by that a plot could not be written, or that there is no such directory for the disk.
+ *
+ * @throws {UsageError} Then.
+ */
+export function checkPaths(dir: string, plot: string | undefined): void {
+  const parents = plot === undefined ? [] : [["--plot", dirname(plot)] as const];
+  for (const [flag, directory] of [["--dir", dir] as const, ...parents]) {
+    try {
+      accessSync(directory, constants.W_OK | constants.X_OK);
+      if (statSync(directory).isDirectory()) continue;
+    } catch {
+      // Said below.
+    }
+    fail(`${flag}: cannot write to a directory ${directory}`);
   }
 }
 

@@ -14,6 +14,7 @@ import { OPERATIONS, type Operation, type Pace, preparePaced, runPaced } from ".
 import { percentileCurve, percentilesOf } from "./percentiles.ts";
 import { type Panel, renderPlot, type Series, shortDuration, shortNumber } from "./plot.ts";
 import {
+  checkPaths,
   chooseNames,
   dropCaches,
   fail,
@@ -109,6 +110,7 @@ function parse(args: readonly string[]): ScaleOptions {
   const text = (name: string, otherwise: string): string => String(flags[name] ?? otherwise);
   const count = { min: 10, max: 100_000_000, whole: true };
   const parts = chooseNames(text("parts", PARTS.join(",")), PARTS, "part");
+  if (parts.length === 0) fail(`--parts: there are ${PARTS.join(", ")}`);
   const plot = flags["plot"];
   const files = text("files", "10000,1000000")
     .split(",")
@@ -488,6 +490,7 @@ function checkSpace({ parts, files, names, randomBytes, dir }: ScaleOptions): vo
 export async function scale(args: readonly string[]): Promise<void> {
   const options = parse(args);
   const { parts, files, json, plot } = options;
+  checkPaths(options.dir, plot);
   const absent = missing(["python3"], false) ?? dynamicfs.unusable();
   if (absent !== null) fail(absent);
   checkSpace(options);

@@ -12,6 +12,7 @@ import { OPERATIONS, type Operation, type Pace, preparePaced, runPaced } from ".
 import { type Percentiles, percentileCurve, percentilesOf } from "./percentiles.ts";
 import { type Axis, type Plot, renderPlot, shortDuration } from "./plot.ts";
 import {
+  checkPaths,
   chooseNames,
   dropCaches,
   fail,
@@ -179,6 +180,7 @@ function plotOf(rows: readonly Row[], { rate, seconds }: TailOptions): Plot {
  */
 export async function tail(args: readonly string[]): Promise<void> {
   const options = parse(args);
+  checkPaths(options.dir, options.plot);
   const absent = missing(["python3"], false);
   if (absent !== null) fail(absent);
   const usable: FileSystem[] = [];
