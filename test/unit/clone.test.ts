@@ -225,24 +225,30 @@ function simulated(): {
   return { session, volume, calls, make };
 }
 
+/** The device hangs for 50 ms from the next write on; tells when it does. */
+function hangAtWrite({ device }: Session): () => boolean {
+  const { writeVector, hang } = device;
+  let isHanging = false;
+  device.writeVector = (...given): void => {
+    if (!isHanging) hang.call(device, 50);
+    isHanging = true;
+    writeVector.apply(device, given);
+  };
+  return () => isHanging;
+}
+
 t.test("a copy waits for what is on its way to the place it goes to", async (t) => {
   const { session, volume, calls, make } = simulated();
   const [from, to] = [make("from"), make("to")];
   session.run(calls.write(from, 0, bytesOf(MIB, 21).subarray(0, 100_000), () => {}));
   session.run(calls.sync());
   session.run(calls.write(to, 0, bytesOf(MIB, 22).subarray(0, 100_000), () => {}));
-  const { writeVector, hang } = session.device;
-  let isHanging = false;
-  session.device.writeVector = (...given): void => {
-    if (!isHanging) hang.call(session.device, 50);
-    isHanging = true;
-    writeVector.apply(session.device, given);
-  };
+  const isHanging = hangAtWrite(session);
   let synced = false;
   spawn(calls.sync(), () => {
     synced = true;
   });
-  session.reactor.runSync({ until: () => isHanging });
+  session.reactor.runSync({ until: isHanging });
   t.equal(session.run(calls.clone(from, 0, to, 0, 100_000)), 100_000);
   session.reactor.runSync({ until: () => synced });
   session.run(calls.sync());
@@ -257,7 +263,19 @@ t.test("a copy ends when what it waits for cannot be written any more", async (t
   const { session, calls, make } = simulated();
   const [from, to] = [make("from"), make("to")];
   session.run(calls.write(from, 0, bytesOf(100_000, 23), () => {}));
-  session.device.writeFailure = -EIO;
-  t.equal(session.run(calls.clone(from, 0, to, 0, 100_000)), -EIO);
+  session.run(calls.sync());
+  session.run(calls.write(to, 0, bytesOf(100_000, 24), () => {}));
+  const isHanging = hangAtWrite(session);
+  spawn(calls.sync(), () => {});
+  session.reactor.runSync({ until: isHanging });
+  // It waits for its target; when that ends, in an error, its source is buffered again.
+  let copied: number | null = null;
+  spawn(calls.clone(from, 0, to, 0, 100_000), (_, status) => {
+    copied = status as number;
+  });
+  session.run(calls.write(from, 0, bytesOf(8192, 25), () => {}));
+  session.device.failure = -EIO;
+  session.reactor.runSync({ until: () => copied !== null });
+  t.equal(copied, -EIO);
   t.ok(session.isFaulted);
 });
