@@ -8,6 +8,7 @@
  *   npm run bench -- --save-baseline                makes it anew
  *   npm run bench -- --tail …     latencies of single operations: tail.ts
  *   npm run bench -- --scale …    very many files, a very large one, pauses: scale.ts
+ *   npm run bench -- --kernels …  instructions that the core executes: kernels.ts
  *   npm run bench -- --help       all of it
  *
  * A check has three rounds beside ext4 alone, as the baseline had. What looks slower is measured once more before it is called so.
@@ -30,6 +31,7 @@ import {
   spreadOf,
 } from "./baseline.ts";
 import { dynamicfs, ext4, type FileSystem, missing, PEERS, Work } from "./file_systems.ts";
+import { KERNELS_HELP, kernels } from "./kernels.ts";
 import {
   chooseNames,
   dropCaches,
@@ -56,7 +58,13 @@ const BASELINE = fileURLToPath(new URL("../../../test/bench/baseline.json", impo
 
 const ARGUMENTS = process.argv.slice(2);
 /** Something else than the measurement described above; the first of them that is among the flags. */
-const MODES = { "--help": help, "-h": help, "--tail": tail, "--scale": scale };
+const MODES = {
+  "--help": help,
+  "-h": help,
+  "--tail": tail,
+  "--scale": scale,
+  "--kernels": kernels,
+};
 const mode = (Object.keys(MODES) as (keyof typeof MODES)[]).find((flag) =>
   ARGUMENTS.includes(flag),
 );
@@ -455,7 +463,7 @@ npm run bench -- NAME…
   Measurements of single parts: those of test/bench/NAME*.bench.ts`;
 
 async function help(): Promise<void> {
-  process.stdout.write(`${[HELP, TAIL_HELP, SCALE_HELP].join("\n\n")}\n`);
+  process.stdout.write(`${[HELP, TAIL_HELP, SCALE_HELP, KERNELS_HELP].join("\n\n")}\n`);
 }
 
 function chooseFileSystems(): FileSystem[] {
