@@ -1,31 +1,45 @@
 /**
- * Runs a campaign: `npm run fuzz -- --target images|repairs|requests|library|core --seed N --count M [--out DIR]`. M mutants are
- * made from the seeds N, N + 1 and so on: an image each, or some messages or calls on one volume. So a campaign can be
- * cut in pieces and gone on with. What fails is written to a file with its seed, reduced to the fields that it needs;
- * `--replay FILE` runs it again.
+ * Runs a campaign of hostile input; HELP says how. Mutants are made from the seeds N, N + 1 and so on: an image each, or
+ * some messages or calls on one volume. So a campaign can be cut in pieces and gone on with. What fails is written to a
+ * file with its seed, reduced to the fields that it needs.
  *
  * Progress goes to stderr once in a while, what was found and what was reached to stdout at the end.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { Prng } from "../../host/base/prng.ts";
+import { countOf, readFlags, refuse } from "../support/script_flags.ts";
 import { shrink, TARGETS } from "./campaign.ts";
-import type { Field } from "./target.ts";
+import type { Field, Target } from "./target.ts";
 
 const PROGRESS_MS = 10_000;
 
-const { values } = parseArgs({
-  options: {
-    target: { type: "string", default: Object.keys(TARGETS).join(",") },
-    seed: { type: "string", default: "1" },
-    count: { type: "string", default: "1000" },
-    out: { type: "string", default: "build/fuzz" },
-    /** Ends the campaign after so many different failures. */
-    failures: { type: "string", default: "20" },
-    replay: { type: "string" },
-  },
+const HELP = `npm run fuzz -- [FLAGS]
+  Hostile images, messages and calls: each has to end with a clear error or a working volume, within bounds of time
+  and memory. Exit code 1 when one does not, 2 for wrong flags.
+  --target NAME,…   Of ${Object.keys(TARGETS).join(", ")} (default all)
+  --count N         Mutants of each target (default 1000)
+  --seed N          The first seed (default 1); then N + 1 …
+  --failures N      Ends a campaign after so many different ones (default 20)
+  --out DIR         Where failures are written (default build/fuzz)
+  --replay FILE     Runs one of them again`;
+
+const values = readFlags(HELP, {
+  target: { type: "string", default: Object.keys(TARGETS).join(",") },
+  seed: { type: "string", default: "1" },
+  count: { type: "string", default: "1000" },
+  out: { type: "string", default: "build/fuzz" },
+  failures: { type: "string", default: "20" },
+  replay: { type: "string" },
 });
+const firstSeed = countOf("--seed", values.seed);
+const count = countOf("--count", values.count, 1);
+const failuresMax = countOf("--failures", values.failures, 1);
+const targets = values.target.split(",");
+for (const name of targets) {
+  if (!(name in TARGETS))
+    refuse(`--target: no target ${name}; there are ${Object.keys(TARGETS).join(", ")}`);
+}
 
 function nameOf(error: unknown): string {
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
@@ -36,20 +50,15 @@ function duration(seconds: number): string {
   return seconds < 90 ? `${seconds.toFixed(0)} s` : `${(seconds / 60).toFixed(1)} min`;
 }
 
-async function campaign(name: string, firstSeed: number, count: number): Promise<void> {
-  const target = TARGETS[name];
-  if (target === undefined) {
-    console.error(`No target ${name}; there are: ${Object.keys(TARGETS).join(", ")}`);
-    process.exitCode = 2;
-    return;
-  }
+async function campaign(name: string): Promise<void> {
+  const target = TARGETS[name] as Target;
   const outcomes = new Map<string, number>();
   const failures = new Map<string, number>();
   const start = performance.now();
   let shown = start;
   let done = 0;
   let seed = firstSeed;
-  for (; done < count && failures.size < Number(values.failures); seed += 1) {
+  for (; done < count && failures.size < failuresMax; seed += 1) {
     const fields = target.mutate(new Prng(seed));
     done += target.mutants?.(fields) ?? 1;
     try {
@@ -97,6 +106,5 @@ if (values.replay !== undefined) {
   };
   console.log(await TARGETS[name]?.run(fields));
 } else {
-  for (const name of values.target.split(","))
-    await campaign(name, Number(values.seed), Number(values.count));
+  for (const name of targets) await campaign(name);
 }

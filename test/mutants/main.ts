@@ -1,9 +1,6 @@
 /**
  * Do the tests find bugs? Plants those of list.ts one at a time in a copy of the sources, builds it, and runs the tests that
- * are to catch it until one fails. Exit code 1 when one survives.
- *
- *   npm run mutants                     all
- *   npm run mutants -- replay clone     those whose names contain one of the words
+ * are to catch it until one fails.
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -146,10 +143,23 @@ export function plant(mutant: Mutant, source: string): string {
   throw new Error(`"${mutant.name}": its text is ${parts.length - 1} times in ${mutant.file}`);
 }
 
+const HELP = `npm run mutants -- [WORD…]
+  Plants bugs in a copy of the sources, one at a time, and says which test catches each. Exit code 1 when one survives,
+  2 for wrong words.
+  WORD…   Only those whose names contain one of the words: replay clone`;
+
 function main(words: readonly string[]): number {
+  if (words.includes("--help") || words.includes("-h")) {
+    process.stdout.write(`${HELP}\n`);
+    return 0;
+  }
   const chosen = MUTANTS.filter(
     ({ name }) => words.length === 0 || words.some((word) => name.includes(word)),
   );
+  if (chosen.length === 0) {
+    process.stderr.write(`no bug has ${words.join(" or ")} in its name\n`);
+    return 2;
+  }
   const copy = copyProject();
   const survivors: string[] = [];
   try {
@@ -174,7 +184,7 @@ function main(words: readonly string[]): number {
   process.stdout.write(
     `\n${chosen.length - survivors.length} of ${chosen.length} bugs were caught\n`,
   );
-  return survivors.length > 0 || chosen.length === 0 ? 1 : 0;
+  return survivors.length > 0 ? 1 : 0;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url))

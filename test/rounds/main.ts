@@ -1,58 +1,52 @@
 /**
- * Kills the daemon of a real mount under real programs, round after round:
- * `npm run kill9 -- [--rounds N] [--seed S] [--disk image|file|loop]`. On `image`, an image file, nothing else is lost. The others
- * are a faulty disk of ours (as an image file, or by a loop device as a block device) that also loses power each time: what
- * was not flushed is gone, there, or torn.
+ * Kills the daemon of a real mount under real programs, round after round. HELP says how.
  *
  * Round i does what seed S + i says: which programs, when the kill comes, how often it comes again while the next mount
  * recovers. Ten rounds share a volume. The processes themselves are not repeatable: a seed shows the same plan again, not
- * the same instant. Ends with 1 and the seed if anything acknowledged was missing; `--keep` leaves that volume there.
+ * the same instant.
  */
-import { parseArgs } from "node:util";
 import { Prng } from "../../host/base/prng.ts";
 import { FaultyDisk, whyNoLoop } from "../support/faulty_disk.ts";
 import { killRound, planRound, WORKLOADS, workloadsHere } from "../support/kill9.ts";
 import { Mounted, mountImpossible } from "../support/mount.ts";
+import { countOf, readFlags, refuse } from "../support/script_flags.ts";
 
 /** Rounds on one volume; fewer where the disk is in memory. */
 const VOLUME_ROUNDS = { image: 10, file: 5, loop: 5 };
 const DISK_BYTES = 1 << 30;
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "20" },
-    seed: { type: "string", default: String(Date.now() % 1_000_000) },
-    /** Only these workloads, with commas. */
-    only: { type: "string" },
-    disk: { type: "string", default: "image" },
-    keep: { type: "boolean", default: false },
-  },
+const HELP = `npm run kill9 -- [FLAGS]
+  Kills the daemon of a real mount under real programs, round after round, and checks what was acknowledged.
+  Exit code 1, and the seed, when anything is missing; 2 for wrong flags, or where nothing can be mounted.
+  --rounds N       (default 20)
+  --seed N         Of the first round (default from the clock); then N + 1 …
+  --only NAME,…    Programs, of ${Object.keys(WORKLOADS).join(", ")}
+  --disk KIND      image (default): an image file, that loses nothing. file, loop: a faulty disk of ours, as an image
+                   file or a block device, that loses power each time: what was not flushed is gone, there, or torn
+  --keep           Leaves the volume of a failure there`;
+
+const values = readFlags(HELP, {
+  rounds: { type: "string", default: "20" },
+  seed: { type: "string", default: String(Date.now() % 1_000_000) },
+  only: { type: "string" },
+  disk: { type: "string", default: "image" },
+  keep: { type: "boolean", default: false },
 });
-const rounds = Number(values.rounds);
-const firstSeed = Number(values.seed);
+const rounds = countOf("--rounds", values.rounds, 1);
+const firstSeed = countOf("--seed", values.seed);
 const impossible = await mountImpossible();
-if (impossible !== false) {
-  console.error(`cannot mount here: ${impossible}`);
-  process.exit(2);
-}
+if (impossible !== false) refuse(`cannot mount here: ${impossible}`);
 const kind = values.disk;
-if (kind !== "image" && kind !== "file" && kind !== "loop") {
-  console.error("--disk is image, file or loop");
-  process.exit(2);
-}
+if (kind !== "image" && kind !== "file" && kind !== "loop")
+  refuse(`--disk is image, file or loop, not ${kind}`);
 const lack = kind === "image" ? false : whyNoLoop();
-if (lack !== false) {
-  console.error(`no such disk here: ${lack}`);
-  process.exit(2);
-}
+if (lack !== false) refuse(`no such disk here: ${lack}`);
 const here = workloadsHere();
 for (const lack of here.missing) console.log(`left out: ${lack}`);
 const wanted = values.only?.split(",") ?? here.names;
 const unknown = wanted.filter((name) => !(name in WORKLOADS));
-if (unknown.length > 0 || !(rounds > 0) || !Number.isFinite(firstSeed)) {
-  console.error(`unknown: ${unknown}; there are ${Object.keys(WORKLOADS)}`);
-  process.exit(2);
-}
+if (unknown.length > 0)
+  refuse(`--only: no program ${unknown}; there are ${Object.keys(WORKLOADS).join(", ")}`);
 
 const startMs = performance.now();
 const totals: Record<string, number> = {};

@@ -1,18 +1,12 @@
 /**
  * Every sequence of up to N operations, crashed at every persistence point: see small_scope.ts.
- *
- *   npm run sim:exhaustive -- [--length N] [--from M] [--alphabet full|reduced|small] [--limit COUNT] [--jobs J]
- *   npm run sim:exhaustive -- --only "append A/f; rename A/f B/x"
- *
- * Lengths 1 and 2 take the full alphabet and longer ones the small one, if it is not said. A limit takes so many sequences
- * of each length, evenly spread; `--part I/K` each Kth. Progress, with an estimate, goes to stderr. Exit code 1 when
- * anything is wrong: what is printed of a failure goes to `--only` to show it again. 2: the arguments are.
+ * HELP says how. Progress, with an estimate, goes to stderr.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { availableParallelism } from "node:os";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { countOf, readFlags, refuse } from "../support/script_flags.ts";
 import {
   ALPHABETS,
   type Alphabet,
@@ -36,18 +30,6 @@ interface Portion {
   readonly limit: number;
   readonly part: number;
   readonly parts: number;
-}
-
-function usage(message: string): never {
-  console.error(message);
-  process.exit(2);
-}
-
-function countOf(name: string, text: string, least: number): number {
-  const count = Number(text);
-  if (!(Number.isInteger(count) || count === Number.POSITIVE_INFINITY) || count < least)
-    usage(`--${name} is a number of ${least} or more, not ${text}`);
-  return count;
 }
 
 /** Runs one job's portion. */
@@ -145,20 +127,30 @@ function runJob(portion: Portion, hear: (message: Message) => void): Promise<voi
   });
 }
 
-const { values } = parseArgs({
-  options: {
-    length: { type: "string", default: "2" },
-    /** The shortest. */
-    from: { type: "string", default: "1" },
-    limit: { type: "string", default: "Infinity" },
-    alphabet: { type: "string" },
-    part: { type: "string", default: "0/1" },
-    jobs: { type: "string", default: String(availableParallelism()) },
-    only: { type: "string" },
-    json: { type: "boolean", default: false },
-    /** For jobs: what is theirs. */
-    job: { type: "string" },
-  },
+const HELP = `npm run sim:exhaustive -- [FLAGS]
+  Every sequence of a few operations, power lost at each point where that could matter, each image recovered and
+  compared with the model. Exit code 1 when anything is wrong, 2 for wrong flags.
+  --length N        The longest sequences (default 2)
+  --from N          The shortest (default 1)
+  --alphabet NAME   Of ${ALPHABETS.join(", ")} (default full up to length 2, small for longer ones)
+  --limit COUNT     So many sequences of each length, evenly spread (default all)
+  --part I/K        Each Kth, from the Ith
+  --jobs N          Processes (default one for each processor)
+  --json            One JSON document
+  --only "append A/f; rename A/f B/x"
+                    That sequence: what is printed of a failure`;
+
+const values = readFlags(HELP, {
+  length: { type: "string", default: "2" },
+  from: { type: "string", default: "1" },
+  limit: { type: "string" },
+  alphabet: { type: "string" },
+  part: { type: "string", default: "0/1" },
+  jobs: { type: "string", default: String(availableParallelism()) },
+  only: { type: "string" },
+  json: { type: "boolean", default: false },
+  /** For jobs: what is theirs. */
+  job: { type: "string" },
 });
 
 if (values.job !== undefined) {
@@ -170,15 +162,16 @@ if (values.job !== undefined) {
   const { points, recoveries } = scope.counts;
   console.log(failure ?? `no fault: ${points} points, ${recoveries} recoveries`);
 } else {
-  const longest = countOf("length", values.length, 1);
-  const from = countOf("from", values.from, 1);
-  const limit = countOf("limit", values.limit, 1);
-  const jobs = countOf("jobs", values.jobs, 1);
+  const longest = countOf("--length", values.length, 1);
+  const from = countOf("--from", values.from, 1);
+  const limit =
+    values.limit === undefined ? Number.POSITIVE_INFINITY : countOf("--limit", values.limit, 1);
+  const jobs = countOf("--jobs", values.jobs, 1);
   const [part = -1, parts = 0] = values.part.split("/").map(Number);
-  if (!(part >= 0 && part < parts)) usage(`--part is I/K, with I below K, not ${values.part}`);
+  if (!(part >= 0 && part < parts)) refuse(`--part is I/K, with I below K, not ${values.part}`);
   const { alphabet } = values;
   if (alphabet !== undefined && !ALPHABETS.includes(alphabet as Alphabet))
-    usage(`--alphabet is one of ${ALPHABETS.join(", ")}, not ${alphabet}`);
+    refuse(`--alphabet is one of ${ALPHABETS.join(", ")}, not ${alphabet}`);
   const results: unknown[] = [];
   for (let length = from; length <= longest; length++) {
     const chosen = (alphabet ?? (length < 3 ? "full" : "small")) as Alphabet;
