@@ -7,7 +7,6 @@
  */
 import { closeSync, readdirSync, writeSync } from "node:fs";
 import { setPriority } from "node:os";
-import { setFlagsFromString } from "node:v8";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { isDeno } from "../base/runtime.ts";
 import type { QuotaReport } from "../fs/quotas.ts";
@@ -34,14 +33,11 @@ import { memoryBytesOf } from "./sizes.ts";
 const NICE_MAX = 19;
 
 /**
- * Before the engine starts. Machine code at a function's first call, and good machine code after a seventh of the usual
- * calls: a mount's first seconds are a fifth faster, for some megabytes. And the compiler's own threads come last: beside an engine and a program that wait for each other they
- * would hold one of two processors for milliseconds.
+ * Before the engine starts: the compiler's own threads come last. Beside an engine and a program that wait for each other
+ * they would hold one of two processors for milliseconds.
  */
-function prepareRuntime(): void {
+function yieldToEngine(): void {
   if (isDeno) return;
-  setFlagsFromString("--always-sparkplug");
-  setFlagsFromString("--interrupt-budget=10000");
   try {
     for (const thread of readdirSync("/proc/self/task"))
       if (Number(thread) !== process.pid) setPriority(Number(thread), NICE_MAX);
@@ -200,7 +196,7 @@ class DaemonControl {
       port: port2,
     };
     if (choices.transport === "fuse-native") return this.#runHere(settings, server, port1);
-    prepareRuntime();
+    yieldToEngine();
     const worker = new Worker(siblingModule("engine_worker"), {
       workerData: settings,
       transferList: [port2],

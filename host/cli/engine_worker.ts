@@ -5,9 +5,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { Session } from "node:inspector";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { EBUSY, EOPNOTSUPP, errnoName } from "../base/errno.ts";
 import { FsError } from "../base/fs_error.ts";
+import { isDeno } from "../base/runtime.ts";
 import { spawn } from "../base/task.ts";
 import type { Volume } from "../fs/volume.ts";
 import { mountVolume } from "../fs/volume.ts";
@@ -372,7 +374,19 @@ async function run(): Promise<unknown> {
   }
 }
 
+/**
+ * Machine code at a function's first call, and good machine code after a seventh of the usual calls: a mount's first
+ * seconds are a fifth faster, for some megabytes. Not before everything is loaded: the runtime's own compiled modules
+ * fit the flags it began with, and would all be compiled again.
+ */
+function compileSoon(): void {
+  if (isDeno) return;
+  setFlagsFromString("--always-sparkplug");
+  setFlagsFromString("--interrupt-budget=10000");
+}
+
 async function main(): Promise<void> {
+  compileSoon();
   const stopProfile =
     settings.profileDirectory === null ? null : startProfile(settings.profileDirectory);
   const failure = await run();
