@@ -90,8 +90,8 @@ import { FuseStats } from "./stats.ts";
 /** Where in a slot a request begins: the payload of a WRITE then lies on a block. */
 const MESSAGE_AT: number = BLOCK_BYTES - IN_HEADER_BYTES - WRITE_IN_BYTES;
 const MESSAGE_BYTES_MAX: number = IN_HEADER_BYTES + WRITE_IN_BYTES + MAX_WRITE_BYTES;
-/** Requests taken in a turn before the loop sees to completions. */
-const REQUESTS_PER_POLL = 32;
+/** Requests taken in a turn before the loop sees to completions and hands over what they started: few, as there. */
+const REQUESTS_PER_POLL = 4;
 
 // What a session takes from the pool for itself: replies (128 KiB of directory at most), iovecs, parking.
 const REPLY_BLOCKS = 33;
