@@ -1,10 +1,11 @@
+import { BLOCK_BYTES, MAX_WRITE_BYTES } from "./protocol.ts";
 import type { Request } from "./request.ts";
 
 /** The request has no reply, or gets it later. */
 export const NO_REPLY = 0x7fff_ffff;
 
-/** Blocks of a slot: a page for the headers and 1 MiB of payload. */
-export const SLOT_BLOCKS = 257;
+/** Blocks of a slot: one for the headers, and the largest payload. */
+export const SLOT_BLOCKS: number = 1 + MAX_WRITE_BYTES / BLOCK_BYTES;
 
 /** What later completions need of the session. Each call ends with a reply to the request as it is now. */
 export interface Later {

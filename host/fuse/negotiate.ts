@@ -70,6 +70,13 @@ export interface Answer {
   readonly extendedSetxattr: boolean;
 }
 
+/**
+ * Write-back, read-ahead and asynchronous direct transfers that the kernel sends without waiting for an answer. They
+ * stand in one queue with everything else: a program that writes a large file fills it, and each small request waits for
+ * what is before it. These are 6 MiB at most, some milliseconds, and enough to keep a disk busy.
+ */
+const BACKGROUND_MAX = 24;
+
 /** The answer; "again" when the kernel speaks a newer major version and repeats INIT with ours; null when too old. */
 export function negotiate(offer: Offer, wishes: Wishes): Answer | "again" | null {
   if (offer.major > FUSE_MAJOR) return "again";
@@ -107,8 +114,8 @@ export function negotiate(offer: Offer, wishes: Wishes): Answer | "again" | null
     maxWriteBytes,
     maxPages: maxWriteBytes / 4096,
     maxReadAheadBytes: 16_777_216,
-    maxBackground: 64,
-    congestionThreshold: 48,
+    maxBackground: BACKGROUND_MAX,
+    congestionThreshold: (BACKGROUND_MAX * 3) / 4,
     noOpen: (flags & FUSE_NO_OPEN_SUPPORT) !== 0,
     noOpendir: (flags & FUSE_NO_OPENDIR_SUPPORT) !== 0,
     writeback: (flags & FUSE_WRITEBACK_CACHE) !== 0,

@@ -364,5 +364,8 @@ export const NOTIFY_INVAL_ENTRY_BYTES = 16;
 /** What read(2) of the channel must have room for, at least. */
 export const FUSE_MIN_READ_BUFFER = 8192;
 export const BLOCK_BYTES = 4096;
-/** Largest payload of one request: 256 pages. */
-export const MAX_WRITE_BYTES = 1_048_576;
+/**
+ * Largest payload of one request: 64 pages. Larger ones save next to nothing, and whatever comes after them waits for
+ * longer (measured in DESIGN §11).
+ */
+export const MAX_WRITE_BYTES = 262_144;

@@ -28,7 +28,7 @@ export class Request {
   /** Where the message lies (a multiple of 8), and its length. */
   address = 0;
   byteLength = 0;
-  /** The 1 MiB slot that holds the message, 0 when it lies in a parking buffer or the slot was handed over. */
+  /** The slot that holds the message, 0 when it lies in a parking buffer or the slot was handed over. */
   run = 0;
   /** When it was read, by performance.now(): the session sets it. */
   startedMs = 0;

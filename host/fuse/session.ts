@@ -1,7 +1,7 @@
 /**
  * A mounted session: reads requests from the FUSE channel, runs them, answers at once.
  *
- * Buffers. Requests are read into slots of 257 blocks from the file system's data pool, at 80 bytes before the second
+ * Buffers. Requests are read into slots of 65 blocks from the file system's data pool, at 80 bytes before the second
  * block, so that the payload of a WRITE begins on a block (O_DIRECT) and can be handed over with its slot. Everything
  * else is done with a slot when its handler returns, and the slot takes the next request. A request that must wait
  * (Retry) moves to a small parking buffer, or keeps its slot if it is large; then another slot goes on. One spare slot

@@ -375,7 +375,7 @@ t.test(
 
 t.test("e2e: a pool for hardly more than one request, and eight writers", { skip }, async (t) => {
   // 110 blocks of the session's own, and three slots.
-  const mount = await mountTree({ poolBlocks: 110 + 3 * 257 + 20, heldRuns: 2, retryShare: 0.05 });
+  const mount = await mountTree({ poolBlocks: 110 + 3 * 65 + 20, heldRuns: 2, retryShare: 0.05 });
   try {
     const hashes = await Promise.all(
       Array.from({ length: 8 }, async (_, index) => {

@@ -229,8 +229,8 @@ t.test("negotiate() takes of what is wanted what is offered", (t) => {
   const full = negotiate(all, wishes);
   if (full === null || full === "again") throw new Error("not answered");
   t.equal(full.minor, 45);
-  t.equal(full.maxWriteBytes, 1_048_576);
-  t.equal(full.maxPages, 256);
+  t.equal(full.maxWriteBytes, 262_144);
+  t.equal(full.maxPages, 64);
   for (const flag of [
     abi.FUSE_WRITEBACK_CACHE,
     abi.FUSE_NO_OPEN_SUPPORT,
