@@ -31,6 +31,8 @@ export const MAP_SHARED = 1;
 export const MAP_PRIVATE = 2;
 export const MAP_ANONYMOUS = 0x20;
 export const MAP_POPULATE = 0x8000;
+/** For madvise(). */
+export const MADV_HUGEPAGE = 14;
 
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
@@ -157,6 +159,7 @@ export interface Libc {
     offsetBytes: number,
   ): number;
   munmap(address: number, byteLength: number): number;
+  madvise(address: number, byteLength: number, advice: number): number;
   /** Anonymous private memory. @throws {Error} When there is none. */
   map(byteLength: number): Mapping;
   mount(
@@ -274,6 +277,7 @@ function bind(): Libc {
   const cDup = bindCall<[N]>("dup", I, [I]);
   const cMmap = bindCall<[N, N, N, N, N, N]>("mmap", "intptr_t", [P, Z, I, I, I, L]);
   const cMunmap = bindCall<[N, N]>("munmap", I, [P, Z]);
+  const cMadvise = bindCall<[N, N, N]>("madvise", I, [P, Z, I]);
   const cMount = bindCall<[string, string, string | null, N, string | null]>("mount", I, [
     "str",
     "str",
@@ -388,6 +392,7 @@ function bind(): Libc {
       return result === -1 ? -errno() : result;
     },
     munmap: (address, byteLength) => status(cMunmap(address, byteLength)),
+    madvise: (address, byteLength, advice) => status(cMadvise(address, byteLength, advice)),
     map,
     mount: (source, target, type, flags, data) => status(cMount(source, target, type, flags, data)),
     umount: (target, flags) => status(cUmount2(target, flags)),

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -367,6 +368,30 @@ t.test("io_uring: sources and waking", { skip: uring?.skip ?? false }, async (t)
     t.comment(`CPU in 200 idle ms: ${(used.user + used.system) / 1000} ms`);
     reactor.close();
   });
+
+  t.test(
+    "the core's memory may be huge pages",
+    { skip: existsSync("/sys/kernel/mm/transparent_hugepage") ? false : "a kernel without them" },
+    (t) => {
+      const memory = new WebAssembly.Memory({ initial: 64, maximum: 64 });
+      const bytes = new Uint8Array(memory.buffer);
+      const reactor = new UringReactor({ bytes });
+      const address = libc().addressOf(bytes);
+      let holds = false;
+      let flags = "";
+      for (const line of readFileSync("/proc/self/smaps", "utf8").split("\n")) {
+        const range = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
+        if (range !== null) {
+          holds =
+            Number.parseInt(range[1] ?? "", 16) <= address &&
+            address < Number.parseInt(range[2] ?? "", 16);
+        } else if (holds && line.startsWith("VmFlags:")) flags = line;
+      }
+      t.match(flags, / hg( |$)/);
+      reactor.close();
+      t.end();
+    },
+  );
 
   t.test("a buffer outside the core is refused before the kernel sees it", (t) => {
     const reactor = new UringReactor(core);
